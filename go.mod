@@ -1,0 +1,3 @@
+module github.com/retryd/retryd
+
+go 1.26.0
