@@ -5,29 +5,35 @@ import "time"
 // Policy is what a user wrote: how failures are judged and when the next
 // attempt is made. It is plain data; [Compile] makes it ready for [Decide].
 // The zero value of a field means the default stated with it.
+//
+// No duration may be longer than [MaxDuration]. Decisions are made in whole
+// milliseconds: a finer part of a duration or time is rounded up where it is
+// used.
 type Policy struct {
 	// ID is [a-z0-9-]{1,63}, chosen by the user.
 	ID string
 	// DisplayName is 1 to 200 characters.
 	DisplayName string
 	// MaxRetries is 0 to 1000. 0 means never, but with Delays or Dates it means
-	// as many as they list.
+	// as many as they list; there it is at most their number.
 	MaxRetries int
 	// Schedule gives the base delay of each retry. Needed when MaxRetries > 0.
 	Schedule Schedule
 	// Jitter spreads the delays; none by default.
 	Jitter Jitter
 	// MaxElapsed bounds the time from the generation's first failure to the next
-	// attempt. 0 means no bound.
+	// attempt, which may be due exactly then. 0 means no bound.
 	MaxElapsed time.Duration
-	// Rules are tried in order; the first that matches gives the action.
+	// Rules are tried in order; the first that matches gives the action. At most
+	// 64, at most [MaxRuleRetries] of them with MaxRetries.
 	Rules []Rule
 	// DefaultAction is taken when no rule matches: ActionRetry or
-	// ActionDeadLetter. It has no default.
+	// ActionDeadLetter. It must be given.
 	DefaultAction Action
 	// RetryAfter says what a destination's hint is worth.
 	RetryAfter RetryAfter
-	// PauseWindows are spans of time in which no attempt is made. At most 32.
+	// PauseWindows are spans of time in which no attempt is made. At most 32;
+	// together they must leave some moment of the next 366 days free.
 	PauseWindows []PauseWindow
 	// MaxLeaseExpiries is how many expired leases of one attempt make it a dead
 	// letter. Default 5.
@@ -39,6 +45,10 @@ type Policy struct {
 	// 30 days.
 	DeadLetterRetention time.Duration
 }
+
+// MaxDuration is the longest duration that a policy may hold, 100 years of
+// 365.25 days. Delays that grow past it stop there.
+const MaxDuration = 36525 * 24 * time.Hour
 
 // Schedule is at most one of four ways to space retries.
 type Schedule struct {
@@ -70,9 +80,11 @@ type DelayList struct {
 	Delays []time.Duration
 }
 
-// DateList makes each retry at the next listed time.
+// DateList makes each retry at the next listed time. A time that has passed is
+// skipped.
 type DateList struct {
-	// Times are 1 to 1000, strictly ascending.
+	// Times are 1 to 1000, strictly ascending to the millisecond, in the years 1
+	// to 9999.
 	Times []time.Time
 }
 
@@ -82,14 +94,16 @@ type JitterKind uint8
 // The kinds of jitter. The zero value is no jitter.
 const (
 	JitterNone JitterKind = iota
-	// JitterProportional draws from [d(1-r), d(1+r)].
+	// JitterProportional draws from [d(1-r), d(1+r)], the upper end cut to the
+	// schedule's MaxDelay before the draw.
 	JitterProportional
 	// JitterFull draws from [0, d].
 	JitterFull
 	// JitterEqual draws from [d/2, d].
 	JitterEqual
-	// JitterDecorrelated draws from [initial delay, 3 * last delay]; exponential
-	// schedules only.
+	// JitterDecorrelated draws from [initial delay, 3 * last delay] and cuts the
+	// result to MaxDelay; exponential schedules only. It has no use for the
+	// exponential's multiplier, nor for a rule's.
 	JitterDecorrelated
 )
 
@@ -117,24 +131,27 @@ const (
 
 // Rule gives an action to the failures that it matches.
 type Rule struct {
-	// Name is unique within the policy; needed with MaxRetries.
+	// Name is unique within the policy and at most 255 bytes; needed with
+	// MaxRetries.
 	Name string
 	// Match says which failures the rule is for.
 	Match Match
 	// Action must be given.
 	Action Action
-	// DelayMultiplier stretches the base delay. Default 1; 0 < m, finite.
+	// DelayMultiplier stretches the base delay, not dates. Default 1; finite and
+	// above 0.
 	DelayMultiplier float64
-	// MaxRetries limits the retries made under this rule's name; 0 means the
-	// policy's limit alone.
+	// MaxRetries limits the retries made under this rule's name, 0 to 1000; 0
+	// means the policy's limit alone.
 	MaxRetries int
-	// HoldCondition names what the task waits for; needed with ActionHold, and
-	// allowed only there.
+	// HoldCondition names what the task waits for, [A-Za-z0-9._:/-]{1,100};
+	// needed with ActionHold, and allowed only there.
 	HoldCondition string
 }
 
 // Match lists failures; every listed field is an alternative, and an empty
-// Match matches nothing. An Except list subtracts from its own list only.
+// Match matches nothing. An Except list subtracts from its own list only. No
+// list has more than 1000 entries.
 type Match struct {
 	// Statuses are HTTP statuses ("429") and classes ("5xx", in any case).
 	Statuses       []string
@@ -145,8 +162,8 @@ type Match struct {
 	ConnectionKinds []ConnectionKind
 	// GRPCCodes are names of gRPC status codes, such as "UNAVAILABLE".
 	GRPCCodes []string
-	// Codes are the provider's own codes: exact ("20429"), a decimal range
-	// ("30003-30007") or a prefix ("sms/*"). Case-sensitive.
+	// Codes are the provider's own codes: exact ("20429"), a decimal range with
+	// both ends in it ("30003-30007") or a prefix ("sms/*"). Case-sensitive.
 	Codes       []string
 	CodesExcept []string
 	// Outcomes are matched exactly. Case-sensitive.
@@ -174,17 +191,22 @@ type RetryAfter struct {
 }
 
 // PauseWindow is a span of time in which no attempt is made: weekly, by local
-// time, when Start and End are set; once, when StartTime and EndTime are.
+// time, when Start and End are set; once, when StartTime and EndTime are. Its
+// start is inside it, its end is not.
 type PauseWindow struct {
-	// Days are those on which the window starts; none means every day.
+	// Days are those on which a weekly window starts; none means every day.
 	Days []time.Weekday
 	// Start and End are local times "HH:MM"; End may be "24:00", and one not
-	// after Start runs past midnight.
+	// after Start runs past midnight. A local time that a clock change skips is
+	// the moment of the change; of one that it repeats, Start is the first and
+	// End the second.
 	Start, End string
-	// TimeZone is an IANA name; empty means the task's, else UTC.
+	// TimeZone is an IANA name, for weekly windows; empty means the task's, else
+	// UTC.
 	TimeZone string
 	// StartTime and EndTime bound a window that is open once.
 	StartTime, EndTime time.Time
 	// Spread is the width over which attempts are drawn after the window's end.
+	// 0 means that all are made at its end.
 	Spread time.Duration
 }
