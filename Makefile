@@ -1,0 +1,101 @@
+# Needs Go, git and make; whatever else a target needs, it builds from the versions
+# pinned under tools/ or installs by the system's package manager.
+
+GO ?= go
+# How long `make fuzz` gives each target.
+FUZZTIME ?= 10s
+
+BIN := .bin
+BUF := $(BIN)/buf
+GOLANGCI_LINT := $(BIN)/golangci-lint
+PLUGINS := $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc
+GRPCURL := $(BIN)/grpcurl
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the commands into bin/
+	$(GO) build -o bin/ ./cmd/...
+
+.PHONY: test
+test: ## Run all tests, under the race detector and in random order
+	@GO="$(GO)" scripts/test.sh
+
+.PHONY: race
+race: ## Run all tests three times over, to find what happens seldom
+	@GO="$(GO)" scripts/test.sh -count=3
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (10s)
+	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" scripts/fuzz.sh
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) $(BUF) ## Check code and protos against the house rules
+	$(GOLANGCI_LINT) run ./...
+	scripts/lint-test.sh
+	$(BUF) lint
+	$(BUF) format --diff --exit-code
+
+.PHONY: fmt
+fmt: $(GOLANGCI_LINT) $(BUF) ## Format code and protos
+	$(GOLANGCI_LINT) fmt
+	$(BUF) format --write
+
+.PHONY: generate
+generate: $(BUF) $(PLUGINS) ## Generate gen/ from proto/
+	$(BUF) generate
+
+.PHONY: check-generate
+check-generate: $(BUF) $(PLUGINS) ## Fail when gen/ is not what proto/ says
+	scripts/check-generate.sh
+
+.PHONY: breaking
+breaking: $(BUF) ## Fail when the protos break clients of proto/baseline.binpb
+	$(BUF) breaking --against proto/baseline.binpb
+	scripts/breaking-test.sh
+
+.PHONY: check-protoc
+check-protoc: ## Compile the protos with plain protoc
+	scripts/check-protoc.sh
+
+.PHONY: proto-baseline
+proto-baseline: $(BUF) ## Make the protos as they are the baseline (see CONTRIBUTING.md)
+	$(BUF) build --exclude-source-info -o proto/baseline.binpb
+
+.PHONY: check
+check: lint check-generate breaking check-protoc test ## Run all that CI runs
+
+.PHONY: tools
+tools: $(BUF) $(PLUGINS) $(GOLANGCI_LINT) $(GRPCURL) ## Build all tools into .bin/
+
+.PHONY: clean
+clean: ## Remove what was built, tools included
+	rm -rf bin $(BIN)
+
+# Tools are built once, and again when their versions change. The touch is for go build,
+# which leaves a file alone that is what it would write.
+build_tool = cd $(1) && $(GO) build -trimpath -buildvcs=false -o "$(CURDIR)/$@" $(2) && touch "$(CURDIR)/$@"
+
+$(BUF): tools/buf/go.mod tools/buf/go.sum
+	$(call build_tool,tools/buf,github.com/bufbuild/buf/cmd/buf)
+
+$(BIN)/protoc-gen-go: tools/go.mod tools/go.sum
+	$(call build_tool,tools,google.golang.org/protobuf/cmd/protoc-gen-go)
+
+$(BIN)/protoc-gen-go-grpc: tools/go.mod tools/go.sum
+	$(call build_tool,tools,google.golang.org/grpc/cmd/protoc-gen-go-grpc)
+
+$(GRPCURL): tools/go.mod tools/go.sum
+	$(call build_tool,tools,github.com/fullstorydev/grpcurl/cmd/grpcurl)
+
+$(GOLANGCI_LINT): tools/lint/go.mod tools/lint/go.sum
+	$(call build_tool,tools/lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint)

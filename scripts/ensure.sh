@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# ensure.sh <command>: makes sure that a command is there, installing its package by the
+# system's package manager when it is not. Fails, and says what to do, where that is
+# impossible.
+set -euo pipefail
+
+#        command  apt                dnf, yum           apk                brew
+packages='
+protoc   protobuf-compiler  protobuf-compiler  protoc     protobuf
+gcc      build-essential    gcc                build-base -
+'
+
+command=$1
+if command -v "$command" >/dev/null 2>&1; then
+	exit 0
+fi
+read -r _ apt dnf apk brew < <(grep "^$command " <<<"$packages")
+
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+	# -n: never wait for a password.
+	as_root="sudo -n"
+fi
+
+install() {
+	if command -v apt-get >/dev/null 2>&1; then
+		export DEBIAN_FRONTEND=noninteractive
+		$as_root apt-get install -y --no-install-recommends "$apt" ||
+			{ $as_root apt-get update && $as_root apt-get install -y --no-install-recommends "$apt"; }
+	elif command -v dnf >/dev/null 2>&1; then
+		$as_root dnf install -y "$dnf"
+	elif command -v yum >/dev/null 2>&1; then
+		$as_root yum install -y "$dnf"
+	elif command -v apk >/dev/null 2>&1; then
+		$as_root apk add "$apk"
+	elif command -v brew >/dev/null 2>&1 && [ "$brew" != - ]; then
+		brew install "$brew"
+	else
+		return 1
+	fi
+}
+
+echo "$command is missing; installing it" >&2
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+if ! install </dev/null >"$log" 2>&1 || ! command -v "$command" >/dev/null 2>&1; then
+	tail -n 5 "$log" >&2
+	echo "cannot install $command here; install it by hand (Debian: $apt, Fedora: $dnf, Alpine: $apk) and try again" >&2
+	exit 1
+fi

@@ -1,0 +1,2 @@
+// Package retryv1 stands in for the generated code.
+package retryv1

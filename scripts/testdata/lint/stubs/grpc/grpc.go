@@ -1,0 +1,2 @@
+// Package grpc stands in for grpc-go.
+package grpc

@@ -1,0 +1,2 @@
+// Package redis stands in for go-redis.
+package redis

@@ -1,0 +1,2 @@
+// Package errgroup stands in for x/sync/errgroup.
+package errgroup
