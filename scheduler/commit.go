@@ -1,0 +1,219 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// commitJob is one task's change on its way: decided on the state believed in,
+// written if that is still so, decided again if it is not.
+type commitJob struct {
+	key TaskKey
+	// believed is the state that the engine thinks the task is in; guess says
+	// that it thinks there is no such task. Neither: it has to look.
+	believed *Task
+	guess    bool
+	// decide returns what the task becomes, nil where nothing is to be written,
+	// or an error. It may be called several times and must leave no trace but
+	// its last results.
+	decide func(ctx context.Context, t *Task, nowMS int64) (*Task, error)
+	// remove, set by decide, says that the task's record goes.
+	remove bool
+	// before and after are the task as it was and as it is once written.
+	before, after *Task
+	err           error
+
+	next  *Task
+	known bool  // believed is what the store said in this call
+	nowMS int64 // the store's own time, once it has refused ours
+	done  bool
+	// written says that after is what the store holds since.
+	written bool
+	again   bool // the store did not answer; try once more
+}
+
+// commit carries out jobs, those of one task one after the other in their
+// order, and leaves each one's result in it.
+func (s *Scheduler) commit(ctx context.Context, jobs []*commitJob) {
+	pending := make([]*commitJob, 0, len(jobs))
+	for _, j := range jobs {
+		if j != nil {
+			pending = append(pending, j)
+		}
+	}
+	for tries := 0; len(pending) > 0; tries++ {
+		turn, later := firstOfEach(pending)
+		s.commitTurn(ctx, turn)
+		s.pause(ctx, turn, tries)
+		rest := pending[:0]
+		latest := make(map[TaskKey]*Task, len(turn))
+		for _, j := range turn {
+			if !j.done {
+				rest = append(rest, j)
+			} else if j.known || j.written {
+				latest[j.key] = j.current()
+			}
+		}
+		for _, j := range later {
+			if t, ok := latest[j.key]; ok {
+				j.believed, j.guess, j.known = t, t == nil, true
+			}
+			rest = append(rest, j)
+		}
+		pending = rest
+	}
+}
+
+func (j *commitJob) current() *Task {
+	if j.written {
+		return j.after
+	}
+	return j.believed
+}
+
+func firstOfEach(jobs []*commitJob) (turn, later []*commitJob) {
+	if len(jobs) == 1 {
+		return jobs, nil
+	}
+	seen := make(map[TaskKey]bool, len(jobs))
+	for _, j := range jobs {
+		if seen[j.key] {
+			later = append(later, j)
+			continue
+		}
+		seen[j.key] = true
+		turn = append(turn, j)
+	}
+	return turn, later
+}
+
+// commitTurn takes each job one step on: what has to be looked at is read, what
+// can be decided is decided, and what is to be written is written.
+func (s *Scheduler) commitTurn(ctx context.Context, jobs []*commitJob) {
+	s.look(ctx, jobs)
+	changes := make([]Change, 0, len(jobs))
+	writing := make([]*commitJob, 0, len(jobs))
+	for _, j := range jobs {
+		if j.done || j.again {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			j.fail(err)
+			continue
+		}
+		nowMS := s.clock.nowMS()
+		if j.nowMS != 0 {
+			nowMS = j.nowMS
+		}
+		j.next, j.err = j.decide(ctx, j.believed, nowMS)
+		if j.next == nil && (!j.remove || j.believed == nil) {
+			// Nothing would stop an answer given on a mere belief, so it is given on
+			// what the store says.
+			if !j.known {
+				j.believed, j.guess = nil, false
+				continue
+			}
+			j.done = true
+			continue
+		}
+		c := Change{Key: j.key, Task: j.next, DecidedMS: nowMS, Final: j.nowMS != 0}
+		if j.believed != nil {
+			c.Expect = j.believed.Version
+		}
+		changes, writing = append(changes, c), append(writing, j)
+	}
+	if len(changes) == 0 {
+		return
+	}
+	for i, got := range s.store.Commit(ctx, changes) {
+		s.settleCommit(writing[i], got)
+	}
+}
+
+func (s *Scheduler) settleCommit(j *commitJob, got Committed) {
+	switch {
+	case got.Err != nil:
+		s.unanswered(j, got.Err)
+	case got.Status == CommitDone:
+		j.before, j.after, j.done, j.written = j.believed, got.Task, true, true
+		s.moved(j.before, j.after)
+	case got.Status == CommitConflict:
+		s.leases.update(j.key, got.Task)
+		j.believed, j.guess, j.known = got.Task, got.Task == nil, true
+	case got.Status == CommitSkewed:
+		j.nowMS = got.NowMS
+		s.clock.correct(got.NowMS)
+	}
+}
+
+// look reads the tasks of those jobs that have no belief to go by.
+func (s *Scheduler) look(ctx context.Context, jobs []*commitJob) {
+	var keys []TaskKey
+	var looking []*commitJob
+	for _, j := range jobs {
+		if j.believed == nil && !j.guess && !j.known {
+			keys, looking = append(keys, j.key), append(looking, j)
+		}
+	}
+	if len(keys) == 0 {
+		return
+	}
+	for i, got := range s.store.Load(ctx, keys) {
+		if got.Err != nil {
+			s.unanswered(looking[i], got.Err)
+			continue
+		}
+		looking[i].believed, looking[i].known = got.Task, true
+	}
+}
+
+// unanswered says what becomes of a job whose call to the store has failed. What
+// the store then did is unknown; the operation id in what it would have written
+// tells at the next look, as long as the caller has time for one.
+func (s *Scheduler) unanswered(j *commitJob, err error) {
+	var e *Error
+	if !errors.As(err, &e) || e.Kind != KindUnavailable {
+		j.fail(err)
+		return
+	}
+	j.err, j.again = err, true
+	j.believed, j.guess, j.known = nil, false, false
+}
+
+// pause waits before jobs are tried again, or ends them where ctx leaves no time
+// for it.
+func (s *Scheduler) pause(ctx context.Context, jobs []*commitJob, tries int) {
+	again := false
+	for _, j := range jobs {
+		again = again || j.again
+	}
+	if !again {
+		return
+	}
+	d := min(firstPause<<min(tries, 10), longestPause)
+	deadline, bounded := ctx.Deadline()
+	wait := bounded && time.Until(deadline) > 2*d
+	if wait {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			wait = false
+		}
+	}
+	for _, j := range jobs {
+		if j.again && !wait {
+			j.done = true
+		}
+		j.again = false
+	}
+}
+
+const (
+	firstPause   = 10 * time.Millisecond
+	longestPause = 500 * time.Millisecond
+)
+
+func (j *commitJob) fail(err error) { j.err, j.done = err, true }

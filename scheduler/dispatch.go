@@ -1,0 +1,295 @@
+package scheduler
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// dispatcher hands due attempts of the queues that this replica's workers have
+// subscribed to. It knows when the next one falls due in each queue and shard,
+// sleeps exactly until then, and is woken early by a report of its own or by a
+// hint from another replica. It never polls for work; once a second it asks the
+// store whether it has missed anything.
+type dispatcher struct {
+	s    *Scheduler
+	wake chan struct{}
+
+	mu     sync.Mutex
+	queues map[QueueKey]*queue
+	// order holds the same queues; turn is where the next deal starts in it.
+	order []*queue
+	turn  int
+	// waiters want to know when their subscriptions have been looked at.
+	waiters []waiter
+	out     outLeases
+	stopped bool
+	// sleepMS is when the loop will wake by itself: anything earlier has to wake
+	// it.
+	sleepMS int64
+}
+
+// queue is what the dispatcher knows of a queue that somebody has subscribed
+// to.
+type queue struct {
+	key       QueueKey
+	subs      []*Subscription
+	observers []*observer
+	shards    []queueShard
+}
+
+// queueShard is a queue's part in one shard.
+type queueShard struct {
+	// headMS is when it must next be looked at; 0 means that nothing is known to
+	// be in it.
+	headMS int64
+	// notedMS is the earliest that has been noted since the claim under way was
+	// dealt, which its answer may not know of; 0 means nothing.
+	notedMS int64
+	// unsure is the last claim when its answer did not come: it is repeated, so
+	// that what it may have taken is not lost for the length of a lease.
+	unsure *dealt
+}
+
+const (
+	// maxPerTurn bounds what one claim takes, and so how long a script runs and
+	// how long other queues wait.
+	maxPerTurn = 100
+	// fallbackInterval is how often the dispatcher asks the store what it should
+	// have been told.
+	fallbackInterval = time.Second
+	// never is later than every due time.
+	never = int64(1<<63 - 1)
+)
+
+func newDispatcher(s *Scheduler) *dispatcher {
+	return &dispatcher{
+		s:      s,
+		wake:   make(chan struct{}, 1),
+		queues: make(map[QueueKey]*queue),
+		out:    outLeases{of: make(map[TaskKey]*outLease)},
+	}
+}
+
+// run hands out until ctx ends.
+func (d *dispatcher) run(ctx context.Context) error {
+	fallback := time.NewTicker(fallbackInterval)
+	defer fallback.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-fallback.C:
+			d.recheck(ctx)
+		case <-timer.C:
+		case <-d.wake:
+		}
+		timer.Reset(d.runOnce(ctx))
+	}
+}
+
+// runOnce claims and delivers all that is due and that there is credit for, and
+// returns how long to sleep.
+func (d *dispatcher) runOnce(ctx context.Context) time.Duration {
+	for {
+		deal, wakeMS := d.deal()
+		if len(deal) == 0 {
+			if wakeMS == never {
+				return fallbackInterval
+			}
+			return max(0, d.s.clock.until(wakeMS))
+		}
+		if !d.hand(ctx, deal) {
+			return retryPause
+		}
+	}
+}
+
+// join adds a subscription.
+func (d *dispatcher) join(sub *Subscription) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, key := range sub.queues {
+		q := d.queueOf(key)
+		q.subs = append(q.subs, sub)
+	}
+	signal(d.wake)
+}
+
+// queueOf returns the queue of that key, made when it is not there. Nothing is
+// known of a new one, so that all of it is looked at.
+func (d *dispatcher) queueOf(key QueueKey) *queue {
+	q := d.queues[key]
+	if q == nil {
+		q = &queue{key: key, shards: make([]queueShard, d.s.shards)}
+		for i := range q.shards {
+			q.shards[i].headMS = 1
+		}
+		d.queues[key] = q
+		d.order = append(d.order, q)
+	}
+	return q
+}
+
+// leave removes a subscription; its leases stay.
+func (d *dispatcher) leave(sub *Subscription) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sub.closed = true
+	for _, key := range sub.queues {
+		if q := d.queues[key]; q != nil {
+			q.subs = remove(q.subs, sub)
+			d.dropIfIdle(q)
+		}
+	}
+}
+
+func (d *dispatcher) dropIfIdle(q *queue) {
+	if len(q.subs) > 0 || len(q.observers) > 0 {
+		return
+	}
+	for _, sh := range q.shards {
+		if sh.unsure != nil {
+			return
+		}
+	}
+	delete(d.queues, q.key)
+	d.order = remove(d.order, q)
+}
+
+func remove[T comparable](list []T, x T) []T {
+	kept := list[:0]
+	for _, y := range list {
+		if y != x {
+			kept = append(kept, y)
+		}
+	}
+	clear(list[len(kept):])
+	return kept
+}
+
+func (d *dispatcher) setCredit(sub *Subscription, n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sub.maxInFlight = n
+	signal(d.wake)
+}
+
+// stop ends the handing out; what is out can still be settled.
+func (d *dispatcher) stop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stopped = true
+}
+
+// moved takes note of a task's change that this replica has written.
+func (d *dispatcher) moved(before, after *Task) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if before != nil && before.State == StateLeased {
+		if after != nil && after.State == StateLeased && after.Fence == before.Fence {
+			d.out.extend(after.Key, after.Fence, after.LeaseEndMS)
+		} else if d.out.free(before.Key, before.Fence) {
+			signal(d.wake)
+		}
+	}
+	if after == nil {
+		return
+	}
+	if lookMS, ok := after.LookMS(); ok {
+		d.note(Hint{Queue: after.Queue(), Shard: ShardOf(after.Key, d.s.shards), DueMS: lookMS})
+	}
+}
+
+// hinted takes note of another replica's change.
+func (d *dispatcher) hinted(h Hint) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.note(h)
+}
+
+func (d *dispatcher) note(h Hint) {
+	q := d.queues[h.Queue]
+	if q == nil || h.Shard >= len(q.shards) {
+		return
+	}
+	for _, o := range q.observers {
+		o.note(h)
+	}
+	sh := &q.shards[h.Shard]
+	sh.notedMS = earlier(sh.notedMS, h.DueMS)
+	if sh.headMS != 0 && sh.headMS <= h.DueMS {
+		return
+	}
+	sh.headMS = h.DueMS
+	if h.DueMS < d.sleepMS {
+		signal(d.wake)
+	}
+}
+
+// earlier returns the earlier of two moments, of which 0 is none.
+func earlier(a, b int64) int64 {
+	if a == 0 || (b != 0 && b < a) {
+		return b
+	}
+	return a
+}
+
+// recheck asks the store what the dispatcher should know already: the heads of
+// its queues, whose hints may be lost, and its leases, whose outcomes may have
+// arrived at another replica.
+func (d *dispatcher) recheck(ctx context.Context) {
+	d.mu.Lock()
+	keys := make([]QueueKey, 0, len(d.queues))
+	for key := range d.queues {
+		keys = append(keys, key)
+	}
+	checks := d.out.checks()
+	d.mu.Unlock()
+	if len(keys) > 0 {
+		heads, err := d.s.store.Heads(ctx, keys)
+		if err != nil {
+			d.s.log.WarnContext(ctx, "cannot read the heads of the queues", "error", err)
+		} else {
+			d.setHeads(keys, heads)
+		}
+	}
+	if len(checks) > 0 {
+		checked := d.s.store.CheckLeases(ctx, checks)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for i, c := range checked {
+			switch {
+			case c.Err != nil:
+			case c.Held:
+				d.out.extend(checks[i].Key, checks[i].Fence, c.LeaseEndMS)
+			default:
+				d.out.free(checks[i].Key, checks[i].Fence)
+			}
+		}
+	}
+}
+
+func (d *dispatcher) setHeads(keys []QueueKey, heads [][]int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, key := range keys {
+		q := d.queues[key]
+		if q == nil {
+			continue
+		}
+		for shard, headMS := range heads[i] {
+			if headMS == 0 {
+				continue
+			}
+			for _, o := range q.observers {
+				o.note(Hint{Queue: key, Shard: shard, DueMS: headMS})
+			}
+			if sh := &q.shards[shard]; sh.headMS == 0 || headMS < sh.headMS {
+				sh.headMS = headMS
+			}
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package scheduler
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/retryd/retryd/policy"
+)
+
+// Kind is what went wrong, as a caller may act on it. The server gives each a
+// gRPC code and a reason.
+type Kind uint8
+
+// The kinds. The zero value is none.
+const (
+	KindUnspecified Kind = iota
+	KindInvalid
+	KindPayloadTooLarge
+	KindPolicyNotFound
+	KindJobNotFound
+	KindTaskNotFound
+	KindPolicyExists
+	KindPolicyDeleted
+	KindKeyReused
+	KindLeaseLost
+	KindLeaseRequired
+	KindOutOfOrder
+	KindWrongState
+	KindEtagMismatch
+	KindUnavailable
+	KindFull
+)
+
+// Error is every error that crosses the package's border on purpose; any other
+// is a bug.
+type Error struct {
+	Kind Kind
+	// Message is for people. It holds no payload, key or token.
+	Message string
+	// Metadata is for programs.
+	Metadata map[string]string
+	// Violations name every field at fault, with KindInvalid and
+	// KindPayloadTooLarge.
+	Violations []policy.Violation
+	// RetryDelay is how long to wait before trying again, with KindUnavailable
+	// and KindFull.
+	RetryDelay time.Duration
+	// Cause is for logs.
+	Cause error
+}
+
+// Error returns the message, and the first violation where there are any.
+func (e *Error) Error() string {
+	if len(e.Violations) > 0 {
+		v := e.Violations[0]
+		return fmt.Sprintf("%s: %s: %s", e.Message, v.Field, v.Description)
+	}
+	return e.Message
+}
+
+// Unwrap returns what caused the error.
+func (e *Error) Unwrap() error { return e.Cause }
+
+func invalid(violations ...policy.Violation) *Error {
+	return &Error{Kind: KindInvalid, Message: "the request is invalid", Violations: violations}
+}
+
+func violation(field, format string, args ...any) policy.Violation {
+	return policy.Violation{Field: field, Description: fmt.Sprintf(format, args...)}
+}
+
+func wrongState(t *Task) *Error {
+	return &Error{
+		Kind:     KindWrongState,
+		Message:  fmt.Sprintf("task %q is %s, which takes no such report", t.Key.ID, t.State),
+		Metadata: map[string]string{"task_id": t.Key.ID, "state": t.State.String()},
+	}
+}
+
+func leaseLost(id string) *Error {
+	return &Error{
+		Kind:     KindLeaseLost,
+		Message:  fmt.Sprintf("the lease token is not that of the current lease of task %q; nothing has changed", id),
+		Metadata: map[string]string{"task_id": id},
+	}
+}

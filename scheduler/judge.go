@@ -1,0 +1,330 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/retryd/retryd/policy"
+)
+
+// verdict is what a report means for its task: an error, or an answer and, where
+// the report has an effect, what the task becomes.
+type verdict struct {
+	answer Answer
+	next   *Task
+	err    error
+}
+
+// judge is the table of what a report means in each state, its rows from the
+// top: the first that fits decides. t is nil for an unknown task.
+func (s *Scheduler) judge(ctx context.Context, t *Task, r *Report, nowMS int64) verdict {
+	if t != nil {
+		if rec := t.recordOfOp(r.op); rec != nil {
+			return answered(t, rec, false)
+		}
+	}
+	if r.lease != nil {
+		return s.judgeToken(ctx, t, r, nowMS)
+	}
+	if t == nil {
+		return s.judgeUnknown(ctx, r, nowMS)
+	}
+	if r.Key != "" {
+		if rec := t.recordOfKey(r); rec != nil {
+			if rec.Content == contentDigest(r, rec.Attempt) {
+				return answered(t, rec, true)
+			}
+			return refused(keyReused(t))
+		}
+	}
+	if !t.State.Live() {
+		if rec := t.LastRecord(); t.State == StateSucceeded && r.Failure == nil && rec != nil {
+			return answered(t, rec, true)
+		}
+		return refused(wrongState(t))
+	}
+	if r.Failure != nil && r.Attempt != 0 {
+		if rec := t.recordOfFailure(r.Attempt); rec != nil {
+			return answered(t, rec, true)
+		}
+	}
+	if r.Attempt > t.inTurn() {
+		return refused(outOfOrder(t, r.Attempt))
+	}
+	if t.State == StateLeased {
+		return refused(leaseRequired(t))
+	}
+	if r.Failure == nil {
+		return s.succeed(ctx, t, r, nowMS)
+	}
+	return s.judgeFailure(ctx, t, r, nowMS)
+}
+
+// judgeToken takes the rows of a report with a lease token.
+func (s *Scheduler) judgeToken(ctx context.Context, t *Task, r *Report, nowMS int64) verdict {
+	if t == nil {
+		return refused(leaseLost(r.ID))
+	}
+	if t.State == StateLeased && t.Fence == r.lease.Fence {
+		if r.Attempt != 0 && r.Attempt != t.Attempt {
+			return refused(invalid(notOfToken(r.Attempt, t.Attempt)))
+		}
+		if r.Failure == nil {
+			return s.succeed(ctx, t, r, nowMS)
+		}
+		return s.fail(ctx, t, r, t.Attempt, nowMS)
+	}
+	for i := range t.History {
+		rec := &t.History[i]
+		if rec.Fence != r.lease.Fence || rec.Success != (r.Failure == nil) {
+			continue
+		}
+		if r.Attempt != 0 && r.Attempt != rec.Attempt {
+			return refused(invalid(notOfToken(r.Attempt, rec.Attempt)))
+		}
+		return answered(t, rec, true)
+	}
+	return refused(leaseLost(r.ID))
+}
+
+// judgeUnknown takes the row of a task nobody has reported yet.
+func (s *Scheduler) judgeUnknown(ctx context.Context, r *Report, nowMS int64) verdict {
+	t := &Task{
+		Key:          TaskKey{r.Namespace, r.ID},
+		Spec:         r.Spec,
+		State:        StateScheduled,
+		Attempt:      max(r.Attempt, 1),
+		Generation:   1,
+		FirstAttempt: 1,
+	}
+	if r.Failure == nil {
+		return s.succeed(ctx, t, r, nowMS)
+	}
+	return s.fail(ctx, t, r, t.Attempt, nowMS)
+}
+
+// judgeFailure takes the rows of a failure of a known live task that nobody has
+// leased, without a token and of an attempt that is not recorded.
+func (s *Scheduler) judgeFailure(ctx context.Context, t *Task, r *Report, nowMS int64) verdict {
+	if t.State != StateScheduled {
+		if r.Attempt == 0 && t.parkedByReport() {
+			return answered(t, t.LastRecord(), true)
+		}
+		return refused(wrongState(t))
+	}
+	if r.Attempt != 0 && r.Attempt != t.Attempt {
+		// Behind the one in turn, and its record is gone or never was.
+		return refused(outOfOrder(t, r.Attempt))
+	}
+	if r.Attempt == 0 && nowMS < t.DueMS {
+		// Nobody can have run the attempt in turn yet: this is a resend, and burns
+		// no retry.
+		if rec := t.LastFailure(); rec != nil {
+			return answered(t, rec, true)
+		}
+	}
+	return s.fail(ctx, t, r, t.Attempt, nowMS)
+}
+
+// fail records that an attempt failed, and does what the policy says.
+func (s *Scheduler) fail(ctx context.Context, t *Task, r *Report, attempt int, nowMS int64) verdict {
+	if v := contradictions(&r.Spec, t); len(v) > 0 {
+		return refused(invalid(v...))
+	}
+	policyFor := s.policyUnderWay
+	if t.Version == 0 {
+		policyFor = func(ctx context.Context, t *Task) (*ruling, error) { return s.policyOfNew(ctx, t, nowMS) }
+	}
+	pol, err := policyFor(ctx, t)
+	if err != nil {
+		return refused(err)
+	}
+	rec := AttemptRecord{
+		Attempt:    attempt,
+		Generation: t.Generation,
+		Trigger:    t.Trigger,
+		TimeMS:     nowMS,
+		Failure:    *r.Failure,
+		Policy:     t.Spec.Policy,
+		Worker:     t.Worker,
+		Deliveries: t.Delivery,
+		Key:        keyDigest(r.Key),
+		Content:    contentDigest(r, attempt),
+		Op:         r.op,
+	}
+	if r.lease != nil {
+		rec.Fence = r.lease.Fence
+	}
+	if pol.compiled == nil {
+		rec.Decision = policy.Decision{Action: policy.ActionDeadLetter, Reason: policy.ReasonNoPolicy, Attempt: attempt}
+	} else {
+		rec.PolicyRevision = pol.revision
+		rec.Decision = policy.Decide(pol.compiled, t.policyState(attempt), *r.Failure, nowMS)
+	}
+	next := *t
+	if next.FirstFailureMS == 0 {
+		next.FirstFailureMS = nowMS
+	}
+	next.follow(&rec.Decision, nowMS, pol.deadLetterRetentionMS)
+	next.History, next.Dropped = t.withRecord(rec)
+	return verdict{answer: Answer{TaskID: t.Key.ID, Record: rec}, next: &next}
+}
+
+// succeed records that an attempt succeeded, which ends the task.
+func (s *Scheduler) succeed(ctx context.Context, t *Task, r *Report, nowMS int64) verdict {
+	if v := contradictions(&r.Spec, t); len(v) > 0 {
+		return refused(invalid(v...))
+	}
+	retentionMS := s.cfg.FirstSuccessRetention.Milliseconds()
+	if t.Version != 0 {
+		pol, err := s.policyUnderWay(ctx, t)
+		if err != nil {
+			return refused(err)
+		}
+		retentionMS = pol.retentionMS
+	}
+	attempt := r.Attempt
+	if attempt == 0 {
+		attempt = t.inTurn()
+	}
+	rec := AttemptRecord{
+		Attempt:    attempt,
+		Generation: t.Generation,
+		TimeMS:     nowMS,
+		Success:    true,
+		Outcome:    r.Outcome,
+		Policy:     t.Spec.Policy,
+		Key:        keyDigest(r.Key),
+		Content:    contentDigest(r, attempt),
+		Op:         r.op,
+	}
+	if attempt == t.Attempt {
+		rec.Trigger, rec.Worker, rec.Deliveries = t.Trigger, t.Worker, t.Delivery
+	}
+	if r.lease != nil {
+		rec.Fence = r.lease.Fence
+	}
+	next := *t
+	next.History, next.Dropped = t.withRecord(rec)
+	next.Attempt = next.attemptsMade()
+	next.end(StateSucceeded, nowMS, retentionMS)
+	return verdict{answer: Answer{TaskID: t.Key.ID, Record: rec, Attempts: next.attemptsMade()}, next: &next}
+}
+
+func answered(t *Task, rec *AttemptRecord, duplicate bool) verdict {
+	return verdict{answer: Answer{
+		TaskID:    t.Key.ID,
+		Duplicate: duplicate,
+		Record:    *rec,
+		Attempts:  t.attemptsMade(),
+	}}
+}
+
+func refused(err error) verdict { return verdict{err: err} }
+
+// recordOfOp returns the record that the operation wrote, nil when there is
+// none.
+func (t *Task) recordOfOp(op OpID) *AttemptRecord {
+	for i := len(t.History) - 1; i >= 0; i-- {
+		if t.History[i].Op == op && op != 0 {
+			return &t.History[i]
+		}
+	}
+	return nil
+}
+
+// recordOfKey returns the record made under the report's key for its kind and
+// attempt, the newest for attempt 0; nil when there is none.
+func (t *Task) recordOfKey(r *Report) *AttemptRecord {
+	key := keyDigest(r.Key)
+	for i := len(t.History) - 1; i >= 0; i-- {
+		rec := &t.History[i]
+		if rec.Key == key && rec.Success == (r.Failure == nil) && (r.Attempt == 0 || r.Attempt == rec.Attempt) {
+			return rec
+		}
+	}
+	return nil
+}
+
+// recordOfFailure returns the record of an attempt's failure, nil when there is
+// none.
+func (t *Task) recordOfFailure(attempt int) *AttemptRecord {
+	for i := len(t.History) - 1; i >= 0; i-- {
+		if rec := &t.History[i]; rec.Attempt == attempt && !rec.Success {
+			return rec
+		}
+	}
+	return nil
+}
+
+// attemptsMade is the highest number among the recorded attempts.
+func (t *Task) attemptsMade() int {
+	n := 0
+	for i := range t.History {
+		n = max(n, t.History[i].Attempt)
+	}
+	return n
+}
+
+// contradictions names every field of a spec given again with another value
+// than the task has.
+func contradictions(given *Spec, t *Task) []policy.Violation {
+	var out []policy.Violation
+	differs := func(field string, same bool) {
+		if !same {
+			out = append(out, violation("task."+field, "differs from what the task %q was first reported with; leave it out or repeat it", t.Key.ID))
+		}
+	}
+	has := &t.Spec
+	text := func(field, given, has string) { differs(field, given == "" || given == has) }
+	text("queue", given.Queue, has.Queue)
+	text("policy", given.Policy, has.Policy)
+	text("job", given.Job, has.Job)
+	text("environment", given.Environment, has.Environment)
+	text("group", given.Group, has.Group)
+	text("time_zone", given.TimeZone, has.TimeZone)
+	differs("deadline", given.DeadlineMS == 0 || given.DeadlineMS == has.DeadlineMS)
+	differs("payload", len(given.Payload) == 0 || string(given.Payload) == string(has.Payload))
+	if len(given.Attributes) > 0 {
+		same := len(given.Attributes) == len(has.Attributes)
+		for k, v := range given.Attributes {
+			if hv, ok := has.Attributes[k]; !ok || hv != v {
+				same = false
+			}
+		}
+		differs("attributes", same)
+	}
+	return out
+}
+
+func notOfToken(given, want int) policy.Violation {
+	return violation("attempt", "is %d, but lease_token is that of attempt %d", given, want)
+}
+
+func keyReused(t *Task) *Error {
+	return &Error{
+		Kind:     KindKeyReused,
+		Message:  fmt.Sprintf("the idempotency key was used before for another report of task %q", t.Key.ID),
+		Metadata: map[string]string{"task_id": t.Key.ID},
+	}
+}
+
+func leaseRequired(t *Task) *Error {
+	return &Error{
+		Kind:     KindLeaseRequired,
+		Message:  fmt.Sprintf("attempt %d of task %q is leased to a worker; only a report with its lease token is taken", t.Attempt, t.Key.ID),
+		Metadata: map[string]string{"task_id": t.Key.ID, "attempt": strconv.Itoa(t.Attempt)},
+	}
+}
+
+func outOfOrder(t *Task, given int) *Error {
+	return &Error{
+		Kind:    KindOutOfOrder,
+		Message: fmt.Sprintf("attempt %d of task %q was reported, but attempt %d is the one in turn", given, t.Key.ID, t.inTurn()),
+		Metadata: map[string]string{
+			"task_id": t.Key.ID, "attempt": strconv.Itoa(given), "attempt_in_turn": strconv.Itoa(t.inTurn()),
+			"state": t.State.String(),
+		},
+	}
+}

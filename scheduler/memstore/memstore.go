@@ -1,0 +1,227 @@
+package memstore
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/tidwall/btree"
+
+	"github.com/retryd/retryd/scheduler"
+)
+
+// Store keeps tasks and policies in memory. It is a [scheduler.Store].
+type Store struct {
+	shards int
+	nowMS  func() int64
+	hub    hub
+
+	mu       sync.Mutex
+	tasks    map[scheduler.TaskKey]*scheduler.Task
+	index    []shardIndex
+	expiring *places
+	claims   map[claimKey]lastClaim
+	policies map[string]map[string]*scheduler.PolicyRecord
+}
+
+// Config is what a Store needs to know. The zero value is the default.
+type Config struct {
+	// Shards is how many parts the queues are kept in. Default 1: in one process
+	// more gain nothing.
+	Shards int
+	// NowMS is the clock, in Unix milliseconds. Default the system's.
+	NowMS func() int64
+}
+
+// shardIndex holds the ordered places of one shard's tasks.
+type shardIndex struct {
+	// due has a queue for as long as there is something in it.
+	due    *btree.Map[queueID, *places]
+	ending *places
+}
+
+// queueID orders queues.
+type queueID string
+
+// New returns an empty store.
+func New(cfg Config) *Store {
+	if cfg.Shards == 0 {
+		cfg.Shards = 1
+	}
+	if cfg.NowMS == nil {
+		cfg.NowMS = func() int64 { return time.Now().UnixMilli() }
+	}
+	s := &Store{
+		shards:   cfg.Shards,
+		nowMS:    cfg.NowMS,
+		tasks:    make(map[scheduler.TaskKey]*scheduler.Task),
+		expiring: newPlaces(),
+		claims:   make(map[claimKey]lastClaim),
+		policies: make(map[string]map[string]*scheduler.PolicyRecord),
+	}
+	for range cfg.Shards {
+		s.index = append(s.index, shardIndex{due: &btree.Map[queueID, *places]{}, ending: newPlaces()})
+	}
+	return s
+}
+
+// places is an index, in the order of [scheduler.Place]; the store's mutex
+// guards it.
+type places = btree.BTreeG[scheduler.Place]
+
+// newPlaces returns an empty index.
+func newPlaces() *places {
+	return btree.NewBTreeGOptions(func(a, b scheduler.Place) bool {
+		switch {
+		case a.MS != b.MS:
+			return a.MS < b.MS
+		case a.Key.Namespace != b.Key.Namespace:
+			return a.Key.Namespace < b.Key.Namespace
+		}
+		return a.Key.ID < b.Key.ID
+	}, btree.Options{NoLocks: true})
+}
+
+// Shards returns the number of shards.
+func (s *Store) Shards() int { return s.shards }
+
+// Now returns the store's clock.
+func (s *Store) Now(context.Context) (int64, error) { return s.nowMS(), nil }
+
+// Load returns tasks as they are.
+func (s *Store) Load(_ context.Context, keys []scheduler.TaskKey) []scheduler.Loaded {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	nowMS := s.nowMS()
+	out := make([]scheduler.Loaded, len(keys))
+	for i, key := range keys {
+		out[i].Task = s.task(key, nowMS)
+	}
+	return out
+}
+
+// Commit writes each change whose expectation holds.
+func (s *Store) Commit(_ context.Context, changes []scheduler.Change) []scheduler.Committed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	nowMS := s.nowMS()
+	s.forget(nowMS)
+	out := make([]scheduler.Committed, len(changes))
+	for i, c := range changes {
+		out[i] = s.commit(c, nowMS)
+	}
+	return out
+}
+
+func (s *Store) commit(c scheduler.Change, nowMS int64) scheduler.Committed {
+	now := s.task(c.Key, nowMS)
+	var version int64
+	if now != nil {
+		version = now.Version
+	}
+	if version != c.Expect {
+		return scheduler.Committed{Status: scheduler.CommitConflict, Task: now, NowMS: nowMS}
+	}
+	if c.DecidedMS != 0 && !c.Final && (c.DecidedMS-nowMS > scheduler.MaxAheadMS || nowMS-c.DecidedMS > scheduler.MaxBehindMS) {
+		return scheduler.Committed{Status: scheduler.CommitSkewed, Task: now, NowMS: nowMS}
+	}
+	if c.Task == nil {
+		s.remove(now)
+		return scheduler.Committed{NowMS: nowMS}
+	}
+	next := *c.Task
+	next.Version = max(c.Expect+1, nowMS*1000)
+	s.replace(now, &next)
+	return scheduler.Committed{Task: &next, NowMS: nowMS}
+}
+
+// task returns the task of that key, nil when there is none or when it is past
+// its retention.
+func (s *Store) task(key scheduler.TaskKey, nowMS int64) *scheduler.Task {
+	t := s.tasks[key]
+	if t != nil && t.State.Ended() && nowMS >= t.ExpireMS {
+		s.remove(t)
+		return nil
+	}
+	return t
+}
+
+// replace puts next in the place of now, nil when there was none, and moves its
+// places in the indexes.
+func (s *Store) replace(now, next *scheduler.Task) {
+	s.unplace(now)
+	s.tasks[next.Key] = next
+	shard := scheduler.ShardOf(next.Key, s.shards)
+	ix := &s.index[shard]
+	if ms, ok := next.LookMS(); ok {
+		id := idOf(next.Queue())
+		due, found := ix.due.Get(id)
+		if !found {
+			due = newPlaces()
+			ix.due.Set(id, due)
+		}
+		place := scheduler.Place{MS: ms, Key: next.Key}
+		head, any := due.Min()
+		due.Set(place)
+		if !any || ms < head.MS {
+			s.hub.send(scheduler.Hint{Queue: next.Queue(), Shard: shard, DueMS: ms})
+		}
+	}
+	if ms, ok := next.EndingMS(); ok {
+		ix.ending.Set(scheduler.Place{MS: ms, Key: next.Key})
+	}
+	if next.State.Ended() {
+		s.expiring.Set(scheduler.Place{MS: next.ExpireMS, Key: next.Key})
+	}
+}
+
+func (s *Store) remove(t *scheduler.Task) {
+	if t == nil {
+		return
+	}
+	s.unplace(t)
+	delete(s.tasks, t.Key)
+}
+
+// unplace takes a task out of the indexes.
+func (s *Store) unplace(t *scheduler.Task) {
+	if t == nil {
+		return
+	}
+	ix := &s.index[scheduler.ShardOf(t.Key, s.shards)]
+	if ms, ok := t.LookMS(); ok {
+		id := idOf(t.Queue())
+		if due, found := ix.due.Get(id); found {
+			due.Delete(scheduler.Place{MS: ms, Key: t.Key})
+			if due.Len() == 0 {
+				ix.due.Delete(id)
+			}
+		}
+	}
+	if ms, ok := t.EndingMS(); ok {
+		ix.ending.Delete(scheduler.Place{MS: ms, Key: t.Key})
+	}
+	if t.State.Ended() {
+		s.expiring.Delete(scheduler.Place{MS: t.ExpireMS, Key: t.Key})
+	}
+}
+
+// forgetAtOnce bounds how many ended tasks one call forgets, so that no call
+// pays for all.
+const forgetAtOnce = 100
+
+// forget drops ended tasks whose retention is over.
+func (s *Store) forget(nowMS int64) {
+	for range forgetAtOnce {
+		first, ok := s.expiring.Min()
+		if !ok || first.MS > nowMS {
+			return
+		}
+		s.remove(s.tasks[first.Key])
+	}
+}
+
+// Hints tells of work that has come to the head of a queue until ctx ends.
+func (s *Store) Hints(ctx context.Context, hint func(scheduler.Hint)) error {
+	return s.hub.listen(ctx, hint)
+}

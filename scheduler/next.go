@@ -1,0 +1,246 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/retryd/retryd/policy"
+)
+
+// NextRequest asks for a task's next attempt, or for any due attempt of a
+// queue. Exactly one of TaskID and Queue is set.
+type NextRequest struct {
+	Namespace string
+	TaskID    string
+	Queue     string
+	// Wait is how long to wait for the attempt to fall due; 0 asks how things
+	// stand.
+	Wait time.Duration
+	// Lease asks for a lease of that length. By task id, 0 asks only to be told;
+	// by queue it is always set.
+	Lease  time.Duration
+	Worker string
+}
+
+// NextAnswer tells how things stand.
+type NextAnswer struct {
+	// State is StateUnknown when a queue was asked for and nothing was leased.
+	State   State
+	Attempt int
+	// TimeMS is when the attempt falls or fell due, by queue when the earliest of
+	// it does; 0 when nothing is to come.
+	TimeMS int64
+	// DueInMS is the time until then, at least 0.
+	DueInMS int64
+	Due     bool
+	// Last is the record of the last report, nil when there is none.
+	Last *AttemptRecord
+	// Leased is set when the caller has got a lease.
+	Leased *Delivery
+}
+
+// Next tells when the next attempt falls due, waits for it, or leases it to the
+// caller. A caller that goes away before it has the answer must give the lease
+// back with GiveBack.
+func (s *Scheduler) Next(ctx context.Context, r NextRequest) (NextAnswer, error) {
+	if r.Queue != "" {
+		return s.nextOfQueue(ctx, r)
+	}
+	return s.nextOfTask(ctx, r)
+}
+
+// nextOfTask tells of one task, and where a lease is asked for, takes it.
+func (s *Scheduler) nextOfTask(ctx context.Context, r NextRequest) (NextAnswer, error) {
+	key := TaskKey{r.Namespace, r.TaskID}
+	changed, stop := s.watchers.watch(key)
+	defer stop()
+	deadline := time.NewTimer(r.Wait)
+	defer deadline.Stop()
+	for {
+		t, err := s.current(ctx, key)
+		if err != nil {
+			return NextAnswer{}, err
+		}
+		nowMS := s.clock.nowMS()
+		lookMS, waiting := t.LookMS()
+		due := waiting && lookMS <= nowMS
+		if r.Lease > 0 {
+			if d := t.heldBy(r.Worker, nowMS, s.shards); d != nil {
+				return s.tell(t, nowMS, d), nil
+			}
+			if due {
+				d, err := s.claimTask(ctx, t, r)
+				if err != nil {
+					return NextAnswer{}, err
+				}
+				if d != nil {
+					return s.tell(d.Task, s.clock.nowMS(), d), nil
+				}
+				// It was put back, has died, or somebody else was faster.
+				if t, err = s.current(ctx, key); err != nil {
+					return NextAnswer{}, err
+				}
+				if lookMS, waiting = t.LookMS(); waiting && lookMS <= s.clock.nowMS() {
+					continue
+				}
+				due = false
+			}
+		}
+		if r.Wait <= 0 || due || t.State != StateScheduled {
+			return s.tell(t, s.clock.nowMS(), nil), nil
+		}
+		// Another replica's change is seen by looking again, at least once a second.
+		again := time.NewTimer(min(fallbackInterval, max(0, s.clock.until(lookMS))))
+		select {
+		case <-ctx.Done():
+			again.Stop()
+			return NextAnswer{}, ctx.Err()
+		case <-s.draining:
+			r.Wait = 0
+		case <-deadline.C:
+			r.Wait = 0
+		case <-changed:
+		case <-again.C:
+		}
+		again.Stop()
+	}
+}
+
+// current returns the task, dead by its deadline when that has passed.
+func (s *Scheduler) current(ctx context.Context, key TaskKey) (*Task, error) {
+	job := &commitJob{key: key}
+	op := s.newOp()
+	job.decide = func(ctx context.Context, t *Task, nowMS int64) (*Task, error) {
+		if t == nil {
+			return nil, taskNotFound(key)
+		}
+		if (t.State != StateScheduled && t.State != StateHeld) || !pastDeadline(t, nowMS) {
+			return nil, nil
+		}
+		pol, err := s.policyUnderWay(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		next := *t
+		next.die(policy.ReasonDeadline, nowMS, pol.deadLetterRetentionMS)
+		next.Op = op
+		return &next, nil
+	}
+	s.commit(ctx, []*commitJob{job})
+	return job.current(), job.err
+}
+
+// claimTask leases one due task to the caller; nil when it may not be handed
+// out after all.
+func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (*Delivery, error) {
+	claim := Claim{
+		ID: rand.Uint64(), Queue: t.Queue(), Shard: ShardOf(t.Key, s.shards), Task: t.Key,
+		Slots:  []Slot{{Count: 1, LeaseMS: r.Lease.Milliseconds(), Worker: r.Worker}},
+		Nonces: nonces(1),
+	}
+	got := s.store.Claim(ctx, []Claim{claim})[0]
+	if got.Err != nil {
+		// It may have been carried out all the same: then the lease bears our nonce.
+		now, err := s.current(ctx, t.Key)
+		if err != nil || now.State != StateLeased || now.Fence.Nonce != claim.Nonces[0] {
+			return nil, got.Err
+		}
+		got.Tasks = []*Task{now}
+	}
+	for i, ok := range s.admit(ctx, got.Tasks) {
+		if ok {
+			return &Delivery{Task: got.Tasks[i], Token: got.Tasks[i].Lease(s.shards).String()}, nil
+		}
+	}
+	return nil, nil
+}
+
+// heldBy returns the delivery that a worker of that name already holds, nil when
+// it holds none: a worker that asks again has lost the answer.
+func (t *Task) heldBy(worker string, nowMS int64, shards int) *Delivery {
+	if worker == "" || t.State != StateLeased || t.Worker != worker || t.LeaseEndMS <= nowMS {
+		return nil
+	}
+	return &Delivery{Task: t, Token: t.Lease(shards).String()}
+}
+
+func (s *Scheduler) tell(t *Task, nowMS int64, leased *Delivery) NextAnswer {
+	a := NextAnswer{State: t.State, Attempt: t.Attempt, Last: t.LastRecord(), Leased: leased}
+	if _, waiting := t.LookMS(); waiting {
+		a.TimeMS = t.DueMS
+		a.DueInMS = max(0, t.DueMS-nowMS)
+		a.Due = t.DueMS <= nowMS && t.State == StateScheduled || leased != nil
+	}
+	return a
+}
+
+// nextOfQueue leases any due attempt of a queue.
+func (s *Scheduler) nextOfQueue(ctx context.Context, r NextRequest) (NextAnswer, error) {
+	sub := s.Subscribe(SubscribeOptions{
+		Namespace: r.Namespace, Queues: []string{r.Queue}, MaxInFlight: 1, Lease: r.Lease, Worker: r.Worker,
+	})
+	got, err := s.awaitOne(ctx, sub, r)
+	if closeErr := sub.Close(context.WithoutCancel(ctx)); closeErr != nil {
+		s.log.WarnContext(ctx, "an attempt that its caller did not wait for could not be given back; its lease will expire", "error", closeErr)
+	}
+	if err != nil {
+		return NextAnswer{}, err
+	}
+	if got != nil {
+		return s.tell(got.Task, s.clock.nowMS(), got), nil
+	}
+	heads, err := s.store.Heads(ctx, []QueueKey{{r.Namespace, r.Queue}})
+	if err != nil {
+		return NextAnswer{}, fmt.Errorf("read the head of queue %s: %w", r.Queue, err)
+	}
+	var a NextAnswer
+	for _, headMS := range heads[0] {
+		a.TimeMS = earlier(a.TimeMS, headMS)
+	}
+	if a.TimeMS != 0 {
+		a.DueInMS = max(0, a.TimeMS-s.clock.nowMS())
+	}
+	return a, nil
+}
+
+// awaitOne waits for a delivery, at the least until the dispatcher has looked at
+// the queue once; nil when none came.
+func (s *Scheduler) awaitOne(ctx context.Context, sub *Subscription, r NextRequest) (*Delivery, error) {
+	looked := s.dispatcher.looked(sub)
+	timer := time.NewTimer(r.Wait)
+	defer timer.Stop()
+	var timedOut <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-sub.Ready():
+			if d, ok := sub.Next(); ok {
+				return &d, nil
+			}
+		case <-looked:
+			looked, timedOut = nil, timer.C
+		case <-timedOut:
+			return nil, nil
+		case <-s.draining:
+			return nil, nil
+		}
+		if looked == nil && r.Wait <= 0 {
+			d, ok := sub.Next()
+			if !ok {
+				return nil, nil
+			}
+			return &d, nil
+		}
+	}
+}
+
+func taskNotFound(key TaskKey) *Error {
+	return &Error{
+		Kind:     KindTaskNotFound,
+		Message:  fmt.Sprintf("there is no task %q in namespace %q", key.ID, key.Namespace),
+		Metadata: map[string]string{"task_id": key.ID},
+	}
+}

@@ -1,0 +1,123 @@
+package scheduler
+
+import (
+	"context"
+
+	"github.com/retryd/retryd/policy"
+)
+
+// Report is what a caller says of one attempt: that it failed, or that it
+// succeeded. Its fields have been checked one by one; what it means for its
+// task is decided here.
+type Report struct {
+	Namespace string
+	// ID is the task's; it may be empty beside a token, or beside a key, from
+	// which it is then derived.
+	ID   string
+	Spec Spec
+	// Attempt is 0 when the caller does not say.
+	Attempt int
+	// Token is the lease's, as it came over the wire; empty for a caller that
+	// holds none.
+	Token string
+	// Key is the idempotency key, if any.
+	Key string
+	// Failure is nil for a success.
+	Failure *policy.Failure
+	// Outcome and Message are a success's.
+	Outcome, Message string
+
+	op    OpID
+	lease *LeaseToken
+}
+
+// Answer is what a report's caller is told.
+type Answer struct {
+	TaskID string
+	// Duplicate says that the report had its effect before: the rest is the
+	// first answer.
+	Duplicate bool
+	// Record is the attempt's record, with the decision on a failure.
+	Record AttemptRecord
+	// Attempts is how many attempts a success took.
+	Attempts int
+}
+
+// Reported is the answer to one report of a batch.
+type Reported struct {
+	Answer Answer
+	Err    error
+}
+
+// Report takes one report. See [Scheduler.ReportBatch].
+func (s *Scheduler) Report(ctx context.Context, r Report) (Answer, error) {
+	got := s.ReportBatch(ctx, []Report{r})[0]
+	return got.Answer, got.Err
+}
+
+// ReportBatch takes reports and answers each, in order. One bad report spoils no
+// other; of two reports of one task the later is decided after the earlier.
+func (s *Scheduler) ReportBatch(ctx context.Context, reports []Report) []Reported {
+	out := make([]Reported, len(reports))
+	jobs := make([]*commitJob, len(reports))
+	for i := range reports {
+		r := &reports[i]
+		if err := r.locate(); err != nil {
+			out[i].Err = err
+			continue
+		}
+		r.op = s.newOp()
+		key := TaskKey{r.Namespace, r.ID}
+		job := &commitJob{key: key}
+		job.decide = func(ctx context.Context, t *Task, nowMS int64) (*Task, error) {
+			v := s.judge(ctx, t, r, nowMS)
+			out[i].Answer = v.answer
+			return v.next, v.err
+		}
+		if t := s.leases.get(key); t != nil && r.lease != nil && t.Fence == r.lease.Fence {
+			job.believed = t
+		} else {
+			// A report without a token may well be a new task's first, which needs no
+			// look beforehand: the store says so if it is not.
+			job.guess = r.lease == nil && r.firstOf()
+		}
+		jobs[i] = job
+	}
+	s.commit(ctx, jobs)
+	for i, job := range jobs {
+		if job != nil {
+			out[i].Err = job.err
+		}
+	}
+	return out
+}
+
+// firstOf says whether the report says enough to be the first of its task.
+func (r *Report) firstOf() bool {
+	return r.Failure == nil || r.Spec.Policy != "" || r.Spec.Job != ""
+}
+
+// locate finds out which task the report is of.
+func (r *Report) locate() error {
+	if r.Token != "" {
+		lease, err := ParseLeaseToken(r.Token)
+		if err != nil {
+			return invalid(violation("lease_token", "is not a token that this service has issued"))
+		}
+		if lease.Key.Namespace != r.Namespace {
+			return invalid(violation("lease_token", "is of another namespace than %q", r.Namespace))
+		}
+		if r.ID != "" && r.ID != lease.Key.ID {
+			return invalid(violation("task.id", "%q is not the task that lease_token was issued for", r.ID))
+		}
+		r.ID, r.lease = lease.Key.ID, &lease
+		return nil
+	}
+	if r.ID == "" {
+		if r.Key == "" {
+			return invalid(violation("task.id", "is missing: give it, or an idempotency_key from which it is derived, or a lease_token"))
+		}
+		r.ID = derivedID(r.Namespace, r.Spec.Queue, r.Key)
+	}
+	return nil
+}

@@ -1,0 +1,228 @@
+package scheduler
+
+import (
+	"context"
+
+	"github.com/retryd/retryd/policy"
+)
+
+// Store keeps tasks and policies, atomically, and knows nothing of what they
+// mean: the engine decides on the state that it believes in, and the store
+// writes the outcome if that state is still so.
+//
+// Every method may be called concurrently. A method that fails for the store's
+// own reasons (away, failing over, full) returns an *[Error] of KindUnavailable
+// or KindFull, per item where it takes several; what it then did is unknown, and
+// its caller repeats it with the same operation or claim id. The store's clock
+// alone says what is due.
+type Store interface {
+	// Shards is the number of shards, at least 1, fixed for the store's life.
+	Shards() int
+
+	// Now returns the store's clock in Unix milliseconds.
+	Now(ctx context.Context) (int64, error)
+
+	// Load returns each task as it is now, in order. It writes nothing.
+	Load(ctx context.Context, keys []TaskKey) []Loaded
+
+	// Commit writes each change, alone and whole, if the task is still as the
+	// change expects; see [Change]. No two changes of one call are of the same
+	// task.
+	Commit(ctx context.Context, changes []Change) []Committed
+
+	// Claim moves due tasks of each claim's queue and shard to LEASED, in the
+	// order of LookMS and id; see [Claim].
+	Claim(ctx context.Context, claims []Claim) []Claimed
+
+	// CheckLeases says, for each lease in order, whether it is still its task's.
+	CheckLeases(ctx context.Context, leases []LeaseCheck) []LeaseChecked
+
+	// Heads returns, for each queue in order and each shard, the earliest LookMS
+	// in it, or 0 where there is nothing.
+	Heads(ctx context.Context, queues []QueueKey) ([][]int64, error)
+
+	// Queues returns a page of the queues in which shard has something to look
+	// at, whatever the time, after the queue given (the zero QueueKey: from the
+	// first).
+	Queues(ctx context.Context, shard int, after QueueKey, limit int) ([]QueueKey, error)
+
+	// Due returns a page of the tasks of a queue and shard whose LookMS is not
+	// after now, in its order, after the place given, and when the next one comes.
+	// It claims nothing.
+	Due(ctx context.Context, queue QueueKey, shard int, after Place, limit int) (Page, error)
+
+	// Ending returns a page of the tasks of a shard whose EndingMS is not after
+	// now, in its order, after the place given.
+	Ending(ctx context.Context, shard int, after Place, limit int) ([]*Task, error)
+
+	// Hints calls hint for work that another replica has put at the head of a
+	// queue, until ctx ends. Hints may be lost.
+	Hints(ctx context.Context, hint func(Hint)) error
+
+	PolicyStore
+}
+
+// Loaded is the answer to one key of Load.
+type Loaded struct {
+	// Task is nil when the store knows none of that key.
+	Task *Task
+	Err  error
+}
+
+// OpID names one mutating operation, so that its repeat after a time-out is
+// known for what it is. 0 is none.
+type OpID uint64
+
+// Change is one write of one task.
+type Change struct {
+	Key TaskKey
+	// Expect is the version that the engine believes in; 0 means that there is
+	// no such task.
+	Expect int64
+	// Task is what the task becomes, nil when it goes. The store gives it its
+	// Version: one above Expect, and no lower than its clock in microseconds.
+	Task *Task
+	// DecidedMS is the store's time as the engine believed it. The store refuses
+	// one ahead of its clock by more than MaxAheadMS or behind it by more than
+	// MaxBehindMS, unless Final is set, which says that the engine decided at a
+	// time that the store has told it. 0 is not checked.
+	DecidedMS int64
+	Final     bool
+}
+
+// How far an engine's now may be from the store's.
+const (
+	MaxAheadMS  = 20
+	MaxBehindMS = 500
+)
+
+// CommitStatus says what became of a change.
+type CommitStatus uint8
+
+// The statuses.
+const (
+	// CommitDone means written.
+	CommitDone CommitStatus = iota
+	// CommitConflict means that the task is not at the version expected: it is
+	// as Committed.Task says.
+	CommitConflict
+	// CommitSkewed means that the time of the decision was refused.
+	CommitSkewed
+)
+
+// Committed is the answer to one change.
+type Committed struct {
+	Status CommitStatus
+	// Task is the task as it is now: as written when done, nil when there is
+	// none.
+	Task *Task
+	// NowMS is the store's clock.
+	NowMS int64
+	Err   error
+}
+
+// Claim asks for due tasks of one queue and shard.
+//
+// A task is due when its LookMS is not after the store's now: a SCHEDULED task
+// whose time has come, or a LEASED one whose lease has ended, which counts as an
+// expiry. Each claimed task becomes LEASED with a new fence, its Delivery one
+// higher, its lease end at the store's now plus the slot's length, and Released
+// cleared.
+type Claim struct {
+	// ID and Replica make a claim idempotent: a repeat of a replica's last claim
+	// on this shard returns the tasks that it took and that still carry the
+	// fences it gave. An empty Replica is not remembered: its claim is of one Task,
+	// whose fence shows by its nonce who has taken it.
+	ID      uint64
+	Replica string
+	Queue   QueueKey
+	Shard   int
+	// Task, when its ID is set, claims that task alone, and only if it is due.
+	Task TaskKey
+	// Slots are filled in order.
+	Slots []Slot
+	// Nonces are at least as many as the slots' counts add up to.
+	Nonces []uint64
+}
+
+// Slot is room for attempts at one worker.
+type Slot struct {
+	Count   int
+	LeaseMS int64
+	Worker  string
+}
+
+// Claimed is the answer to one claim.
+type Claimed struct {
+	// Tasks are those claimed, in the order of the slots that they fill.
+	Tasks []*Task
+	// NextMS is the earliest LookMS left in the queue and shard, which may be
+	// due already; 0 when there is nothing.
+	NextMS int64
+	// NowMS is the store's clock.
+	NowMS int64
+	Err   error
+}
+
+// LeaseCheck is a lease that a replica believes to be out.
+type LeaseCheck struct {
+	Queue      QueueKey
+	Key        TaskKey
+	Fence      Fence
+	LeaseEndMS int64
+}
+
+// LeaseChecked is the answer to one LeaseCheck.
+type LeaseChecked struct {
+	// Held says whether the lease is still the task's; LeaseEndMS is when it
+	// then ends.
+	Held       bool
+	LeaseEndMS int64
+	Err        error
+}
+
+// Page is a part of an index.
+type Page struct {
+	Tasks []*Task
+	// NextMS is the earliest LookMS after now, 0 when there is none.
+	NextMS int64
+}
+
+// Place is a position in an index that is ordered by time and then by id.
+type Place struct {
+	MS  int64
+	Key TaskKey
+}
+
+// Hint says that something falls due in a queue and shard earlier than anything
+// else in it.
+type Hint struct {
+	Queue QueueKey
+	Shard int
+	DueMS int64
+}
+
+// PolicyRecord is a policy as it is kept.
+type PolicyRecord struct {
+	Namespace string
+	// Policy is normalized.
+	Policy policy.Policy
+	// Revision starts at 1 and rises by one with every write.
+	Revision           int64
+	CreateMS, UpdateMS int64
+	// DeleteMS is when the policy was soft-deleted, 0 while it is not.
+	DeleteMS int64
+}
+
+// PolicyStore keeps policies. They are few, and read far more than written.
+type PolicyStore interface {
+	// Policy returns a policy, soft-deleted ones too, or nil.
+	Policy(ctx context.Context, namespace, id string) (*PolicyRecord, error)
+
+	// PutPolicy writes rec if the policy's revision is still expect (0: there is
+	// none), and says whether it did.
+	PutPolicy(ctx context.Context, rec *PolicyRecord, expect int64) (bool, error)
+
+	// Policies returns all policies of a namespace, soft-deleted ones too, by id.
+	Policies(ctx context.Context, namespace string) ([]*PolicyRecord, error)
+}

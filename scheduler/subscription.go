@@ -1,0 +1,105 @@
+package scheduler
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Delivery is one hand-out of an attempt: the task as it was leased, and the
+// token of its lease.
+type Delivery struct {
+	Task *Task
+	// Token is empty for an observer.
+	Token string
+}
+
+// SubscribeOptions say what a worker takes. They have been checked.
+type SubscribeOptions struct {
+	Namespace string
+	Queues    []string
+	// MaxInFlight is how many attempts the worker may have out at a time.
+	MaxInFlight int
+	// Lease is the length of each lease.
+	Lease  time.Duration
+	Worker string
+}
+
+// Subscription is a worker's: it gets due attempts of its queues, never more
+// than its credit at a time. An attempt counts until its lease is settled,
+// released or over.
+type Subscription struct {
+	s      *Scheduler
+	opts   SubscribeOptions
+	queues []QueueKey
+	ready  chan struct{}
+
+	// Guarded by the dispatcher's mutex: the credit, the leases out (those
+	// waiting among them) and those that a claim under way may yet bring.
+	maxInFlight, out, reserved int
+	closed                     bool
+
+	mu      sync.Mutex
+	waiting []Delivery
+}
+
+// Subscribe starts handing out. The caller takes deliveries with Next whenever
+// Ready says so, and must call Close.
+func (s *Scheduler) Subscribe(opts SubscribeOptions) *Subscription {
+	sub := &Subscription{s: s, opts: opts, ready: make(chan struct{}, 1), maxInFlight: opts.MaxInFlight}
+	for _, q := range opts.Queues {
+		sub.queues = append(sub.queues, QueueKey{opts.Namespace, q})
+	}
+	s.dispatcher.join(sub)
+	return sub
+}
+
+// Ready is signalled when deliveries may be waiting.
+func (sub *Subscription) Ready() <-chan struct{} { return sub.ready }
+
+// Next takes the delivery that has waited longest; ok is false when none waits.
+// From here on it counts as handed out, whatever becomes of it, unless it is
+// given back.
+func (sub *Subscription) Next() (d Delivery, ok bool) {
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	if len(sub.waiting) == 0 {
+		return Delivery{}, false
+	}
+	d = sub.waiting[0]
+	sub.waiting[0] = Delivery{}
+	sub.waiting = sub.waiting[1:]
+	if len(sub.waiting) > 0 {
+		signal(sub.ready)
+	}
+	return d, true
+}
+
+// SetMaxInFlight changes the credit; 0 means to hand out no more.
+func (sub *Subscription) SetMaxInFlight(n int) { sub.s.dispatcher.setCredit(sub, n) }
+
+// Close ends the subscription. Deliveries that nobody has taken are given back;
+// those taken stay leased.
+func (sub *Subscription) Close(ctx context.Context) error {
+	sub.s.dispatcher.leave(sub)
+	sub.mu.Lock()
+	waiting := sub.waiting
+	sub.waiting = nil
+	sub.mu.Unlock()
+	return sub.s.GiveBack(ctx, waiting)
+}
+
+func (sub *Subscription) push(d Delivery) {
+	sub.mu.Lock()
+	sub.waiting = append(sub.waiting, d)
+	sub.mu.Unlock()
+	signal(sub.ready)
+}
+
+// signal wakes the one who waits on c, now or when it next does.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

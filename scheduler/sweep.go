@@ -1,0 +1,173 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/retryd/retryd/policy"
+)
+
+// sweeper carries out what falls due where nobody asks: deadlines, the end of
+// dead letters' retention, and attempts whose last permitted lease has expired
+// in queues without a worker. Each pass visits everything once, page by page.
+type sweeper struct {
+	s *Scheduler
+}
+
+const (
+	sweepInterval = 20 * time.Second
+	sweepPage     = 100
+)
+
+// run sweeps until ctx ends.
+func (w *sweeper) run(ctx context.Context) error {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if err := w.runOnce(ctx); err != nil && ctx.Err() == nil {
+			w.s.log.WarnContext(ctx, "the sweep is cut short and goes on at its next turn", "error", err)
+		}
+	}
+}
+
+// runOnce visits all that is to end and all that is due.
+func (w *sweeper) runOnce(ctx context.Context) error {
+	w.s.leases.endedBefore(w.s.clock.nowMS() - time.Minute.Milliseconds())
+	var failed error
+	for shard := range w.s.shards {
+		failed = errors.Join(failed, w.sweepEnding(ctx, shard), w.sweepDue(ctx, shard))
+	}
+	return failed
+}
+
+// sweepEnding ends what ends by itself.
+func (w *sweeper) sweepEnding(ctx context.Context, shard int) error {
+	var after Place
+	for {
+		tasks, err := w.s.store.Ending(ctx, shard, after, sweepPage)
+		if err != nil || len(tasks) == 0 {
+			return err
+		}
+		if err := w.settle(ctx, tasks); err != nil {
+			return err
+		}
+		last := tasks[len(tasks)-1]
+		endingMS, _ := last.EndingMS()
+		after = Place{endingMS, last.Key}
+	}
+}
+
+// sweepDue ends the attempts whose leases have expired too often, in the queues
+// for which this replica has no worker.
+func (w *sweeper) sweepDue(ctx context.Context, shard int) error {
+	var after QueueKey
+	for {
+		queues, err := w.s.store.Queues(ctx, shard, after, sweepPage)
+		if err != nil || len(queues) == 0 {
+			return err
+		}
+		for _, q := range queues {
+			if w.s.dispatcher.serves(q) {
+				continue
+			}
+			if err := w.sweepQueue(ctx, q, shard); err != nil {
+				return err
+			}
+		}
+		after = queues[len(queues)-1]
+	}
+}
+
+func (w *sweeper) sweepQueue(ctx context.Context, q QueueKey, shard int) error {
+	var after Place
+	for {
+		page, err := w.s.store.Due(ctx, q, shard, after, sweepPage)
+		if err != nil || len(page.Tasks) == 0 {
+			return err
+		}
+		if err := w.settle(ctx, page.Tasks); err != nil {
+			return err
+		}
+		last := page.Tasks[len(page.Tasks)-1]
+		lookMS, _ := last.LookMS()
+		after = Place{lookMS, last.Key}
+	}
+}
+
+// settle ends those of the tasks whose time is over.
+func (w *sweeper) settle(ctx context.Context, tasks []*Task) error {
+	var jobs []*commitJob
+	for _, t := range tasks {
+		next, gone, err := w.s.overdue(ctx, t, w.s.clock.nowMS())
+		if err != nil {
+			return err
+		}
+		if next != nil || gone {
+			jobs = append(jobs, w.s.overdueJob(t))
+		}
+	}
+	w.s.commit(ctx, jobs)
+	var failed error
+	for _, j := range jobs {
+		failed = errors.Join(failed, j.err)
+	}
+	return failed
+}
+
+func (s *Scheduler) overdueJob(t *Task) *commitJob {
+	job := &commitJob{key: t.Key, believed: t}
+	job.decide = func(ctx context.Context, now *Task, nowMS int64) (*Task, error) {
+		if now == nil {
+			return nil, nil
+		}
+		next, gone, err := s.overdue(ctx, now, nowMS)
+		job.remove = gone
+		return next, err
+	}
+	return job
+}
+
+// overdue says what becomes of a task that nobody has asked for: what it
+// becomes, that its record goes, or neither.
+func (s *Scheduler) overdue(ctx context.Context, t *Task, nowMS int64) (next *Task, gone bool, err error) {
+	if t.State == StateDead {
+		return nil, nowMS >= t.ExpireMS, nil
+	}
+	expired := t.State == StateLeased && nowMS >= t.LeaseEndMS
+	late := pastDeadline(t, nowMS) && (expired || t.State == StateScheduled || t.State == StateHeld)
+	if !late && !expired {
+		return nil, false, nil
+	}
+	pol, err := s.policyUnderWay(ctx, t)
+	if err != nil {
+		return nil, false, err
+	}
+	reason := policy.ReasonDeadline
+	if !late {
+		if t.Expiries+1 < pol.maxLeaseExpiries {
+			return nil, false, nil
+		}
+		reason = policy.ReasonLeasesExpired
+	}
+	dead := *t
+	if expired {
+		dead.Expiries++
+	}
+	dead.die(reason, nowMS, pol.deadLetterRetentionMS)
+	return &dead, false, nil
+}
+
+// serves says whether the dispatcher has a worker for the queue, and so looks
+// after it.
+func (d *dispatcher) serves(key QueueKey) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	q := d.queues[key]
+	return q != nil && len(q.subs) > 0
+}
