@@ -107,7 +107,7 @@ type Failure struct {
 	//	*Failure_Outcome
 	Cause isFailure_Cause `protobuf_oneof:"cause"`
 	// The provider's own code, such as "30007". Rules match it by Match.codes, whatever the cause is.
-	// It is case-sensitive. Empty means that there is none.
+	// It is case-sensitive and at most 255 bytes long. Empty means that there is none.
 	Code string `protobuf:"bytes,6,opt,name=code,proto3" json:"code,omitempty"`
 	// A text for people. Of a longer one the first 1,024 bytes are kept, cut at a character boundary.
 	// It is dropped when the task ends. Empty means that there is none.
@@ -270,7 +270,7 @@ type Failure_Connection struct {
 
 type Failure_Outcome struct {
 	// The attempt ended in a way that the caller names itself, such as "busy" or "no_answer". The
-	// name is case-sensitive and must not be empty.
+	// name is case-sensitive and 1 to 255 bytes long.
 	Outcome string `protobuf:"bytes,5,opt,name=outcome,proto3,oneof"`
 }
 

@@ -163,6 +163,8 @@ func (RetryAfter_Mode) EnumDescriptor() ([]byte, []int) {
 // deadline are checked against the time that came out.
 //
 // A policy is read at each failure: a change applies to tasks under way from their next failure on.
+//
+// Durations are at most 36,525 days, which is 100 years; a delay that grows past that stays there.
 type Policy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The id, chosen by whoever creates the policy: 1 to 63 characters of [a-z0-9-]. It is required,
@@ -615,7 +617,7 @@ func (x *DelayList) GetDelays() []*durationpb.Duration {
 // date used last. When none is left, the task becomes a dead letter with REASON_NO_MORE_DATES.
 type DateList struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The dates, from 1 to 1,000, each later than the one before.
+	// The dates, from 1 to 1,000, each at least 1 ms later than the one before.
 	Times         []*timestamppb.Timestamp `protobuf:"bytes,1,rep,name=times,proto3" json:"times,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -786,8 +788,8 @@ func (*Jitter_Decorrelated) isJitter_Kind() {}
 // Rule gives an action to the failures that it matches.
 type Rule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name, unique within the policy. Decisions tell it. It is required with max_retries and
-	// optional otherwise.
+	// The name, unique within the policy and at most 255 bytes long. Decisions tell it. It is required
+	// with max_retries and optional otherwise.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The failures that the rule is for. Unset or empty matches nothing.
 	Match *Match `protobuf:"bytes,2,opt,name=match,proto3" json:"match,omitempty"`
@@ -881,11 +883,11 @@ func (x *Rule) GetHoldCondition() string {
 
 // Match says which failures a rule is for. Each field that is given is an alternative, and one that
 // fits is enough. An except list takes away from its own list only, and wins over it. An empty Match
-// matches nothing.
+// matches nothing. A list holds at most 1,000 entries.
 type Match struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// HTTP statuses ("429") and classes of them ("5xx", which is 500 to 599). Classes are taken in
-	// upper and lower case and kept in lower case.
+	// HTTP statuses ("100" to "599") and classes of them ("1xx" to "5xx"; "5xx" is 500 to 599).
+	// Classes are taken in upper and lower case and kept in lower case.
 	Statuses []string `protobuf:"bytes,1,rep,name=statuses,proto3" json:"statuses,omitempty"`
 	// HTTP statuses and classes that statuses does not stand for, in the same form.
 	StatusesExcept []string `protobuf:"bytes,2,rep,name=statuses_except,json=statusesExcept,proto3" json:"statuses_except,omitempty"`
@@ -895,15 +897,16 @@ type Match struct {
 	ConnectionError bool `protobuf:"varint,4,opt,name=connection_error,json=connectionError,proto3" json:"connection_error,omitempty"`
 	// Kinds of connection failure that match. KIND_UNSPECIFIED is refused.
 	ConnectionKinds []ConnectionFailure_Kind `protobuf:"varint,5,rep,packed,name=connection_kinds,json=connectionKinds,proto3,enum=retry.v1.ConnectionFailure_Kind" json:"connection_kinds,omitempty"`
-	// Names of gRPC status codes, such as "UNAVAILABLE".
+	// Names of gRPC status codes other than OK, in upper case, such as "UNAVAILABLE".
 	GrpcCodes []string `protobuf:"bytes,6,rep,name=grpc_codes,json=grpcCodes,proto3" json:"grpc_codes,omitempty"`
 	// Codes of the provider, matched against Failure.code: one code ("20429"), a range of decimal
 	// numbers with both ends ("30003-30007"), or a prefix ("sms/*"; the star stands at the end only).
-	// They are case-sensitive.
+	// They are case-sensitive and at most 255 bytes long.
 	Codes []string `protobuf:"bytes,7,rep,name=codes,proto3" json:"codes,omitempty"`
 	// Codes of the provider that codes does not stand for, in the same form.
 	CodesExcept []string `protobuf:"bytes,8,rep,name=codes_except,json=codesExcept,proto3" json:"codes_except,omitempty"`
-	// Outcomes in the caller's own words, matched against Failure.outcome. They are case-sensitive.
+	// Outcomes in the caller's own words, matched against Failure.outcome. They are case-sensitive and
+	// 1 to 255 bytes long.
 	Outcomes      []string `protobuf:"bytes,9,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1076,12 +1079,12 @@ type PauseWindow struct {
 	// The local time at which the window ends, as "HH:MM" from "00:00" to "24:00". One that is not
 	// after start means that time on the next day.
 	End string `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
-	// The IANA name of the time zone of start and end, such as "Europe/Berlin". Empty means the task's,
-	// and UTC when that has none.
+	// The IANA name of the time zone of start and end, such as "Europe/Berlin", with these only. Empty
+	// means the task's, and UTC when that has none.
 	TimeZone string `protobuf:"bytes,4,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
 	// The moment at which a window that is open once starts.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// The moment at which a window that is open once ends. It must be after start_time.
+	// The moment at which a window that is open once ends. It must be at least 1 ms after start_time.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// The width of the span after the end of the window over which the attempts moved to it are
 	// drawn, so that they do not all come at once. Unset or zero means that they come at the end

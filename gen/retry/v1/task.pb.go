@@ -556,8 +556,8 @@ type AttemptRecord struct {
 	Generation int32 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	// What led to the attempt. TRIGGER_UNSPECIFIED with the caller's own first attempt.
 	Trigger Trigger `protobuf:"varint,3,opt,name=trigger,proto3,enum=retry.v1.Trigger" json:"trigger,omitempty"`
-	// When the attempt ended: the time reported with the failure, else the moment at which the report
-	// was taken.
+	// When the report of the attempt was taken. What the caller says of the time of a failure stands in
+	// failure.time.
 	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
 	// How the attempt failed. Unset means that it succeeded. The message is dropped when the task
 	// ends.
@@ -569,8 +569,8 @@ type AttemptRecord struct {
 	WorkerId string `protobuf:"bytes,7,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
 	// How often the attempt was handed out. 0 when its caller ran it without a lease.
 	Deliveries int32 `protobuf:"varint,8,opt,name=deliveries,proto3" json:"deliveries,omitempty"`
-	// The time since the attempt before it ended. Unset with attempt 1, and where the one before is no
-	// longer kept.
+	// The time since the report of the attempt before it. Unset with the first attempt of a task, and
+	// where the one before is no longer kept.
 	SincePrevious *durationpb.Duration `protobuf:"bytes,9,opt,name=since_previous,json=sincePrevious,proto3" json:"since_previous,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
