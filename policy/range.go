@@ -55,7 +55,7 @@ func (c *Compiled) drawnSpan(st *State, f *Failure, now int64, d *Decision) span
 }
 
 // lastFree gives the last free moment, not after limit, that can come of a
-// moment in from once it has left the pause windows; 0 when it finds none.
+// moment in from once it has left the pause windows; noMoment when it finds none.
 //
 // What is free stays where it is. What falls into a window comes out anywhere
 // in the spread after its end, maybe in the next window. So only the windows
@@ -73,11 +73,14 @@ func (c *Compiled) lastFree(from span, limit int64, z *zoneCursor) int64 {
 	}
 	for width := widest + calm*1000; ; width *= 2 {
 		start := max(from.lo, from.hi-width)
-		if best := c.sweep(span{start, from.hi}, limit, z); best > 0 || start == from.lo {
+		if best := c.sweep(span{start, from.hi}, limit, z); best > noMoment || start == from.lo {
 			return best
 		}
 	}
 }
+
+// noMoment is before all that the API can express.
+const noMoment = minTimeMS - 1
 
 // maxSweep bounds the work for one preview. Spreads of months over windows of
 // minutes would get there; the range then ends at the last moment seen.
@@ -89,7 +92,7 @@ const maxSweep = 20_000
 func (c *Compiled) sweep(from span, limit int64, z *zoneCursor) int64 {
 	horizon := later(from.hi, lookAheadMS)
 	pending := []span{from}
-	var best int64
+	best := int64(noMoment)
 	for range maxSweep {
 		if len(pending) == 0 || pending[0].lo > limit {
 			break

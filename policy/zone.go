@@ -11,7 +11,27 @@ import (
 // decision. It is transparent: a name always means the same zone. Only names
 // that load are kept, and their spelling is restricted, so that whoever sends
 // names cannot make it grow.
-var zones sync.Map // string -> *time.Location
+var zones zoneCache
+
+type zoneCache struct {
+	mu     sync.RWMutex
+	byName map[string]*time.Location
+}
+
+func (c *zoneCache) load(name string) *time.Location {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.byName[name]
+}
+
+func (c *zoneCache) store(name string, loc *time.Location) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byName == nil {
+		c.byName = make(map[string]*time.Location)
+	}
+	c.byName[name] = loc
+}
 
 // ValidTimeZone reports whether name is an IANA time zone that is known here.
 // "" and "Local" are not: what they mean depends on the machine.
@@ -24,8 +44,8 @@ func loadZone(name string) *time.Location {
 	if name == "UTC" {
 		return time.UTC
 	}
-	if loc, ok := zones.Load(name); ok {
-		return loc.(*time.Location)
+	if loc := zones.load(name); loc != nil {
+		return loc
 	}
 	if !zoneName(name) {
 		return nil
@@ -34,8 +54,8 @@ func loadZone(name string) *time.Location {
 	if err != nil {
 		return nil
 	}
-	kept, _ := zones.LoadOrStore(name, loc)
-	return kept.(*time.Location)
+	zones.store(name, loc)
+	return loc
 }
 
 // taskZone is the zone of windows that name none.
