@@ -1,27 +1,66 @@
 package scheduler
 
 import (
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
 // clock estimates the store's: the local clock and an offset. Decisions are
 // made at its time, and the store refuses those for which it is too far off.
+//
+// Each reply of the store tells what its clock showed a moment before, so that
+// the reply that was fastest, and puts the clock furthest ahead, tells best. The
+// best of the last two windows counts, lest one lucky reply outlive a change.
 type clock struct {
-	offsetMS atomic.Int64
+	mu                sync.Mutex
+	offsetMS          int64
+	newestMS, olderMS int64
+	windowEnd         time.Time
 }
+
+const (
+	clockWindow = 10 * time.Second
+	noOffsetMS  = -never
+)
 
 // nowMS is the store's time as far as is known, in whole milliseconds, rounded
 // down as the store's own is.
-func (c *clock) nowMS() int64 { return time.Now().UnixMilli() + c.offsetMS.Load() }
+func (c *clock) nowMS() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().UnixMilli() + c.offsetMS
+}
 
-// correct takes the store's word for what time it is now.
+// heard takes note of what the store's clock showed in a reply that has just
+// come.
+func (c *clock) heard(storeNowMS int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	sampleMS := storeNowMS - now.UnixMilli()
+	if now.After(c.windowEnd) {
+		c.olderMS, c.newestMS = c.newestMS, noOffsetMS
+		if c.windowEnd.IsZero() {
+			c.olderMS = noOffsetMS
+		}
+		c.windowEnd = now.Add(clockWindow)
+	}
+	c.newestMS = max(c.newestMS, sampleMS)
+	c.offsetMS = max(c.newestMS, c.olderMS)
+}
+
+// correct takes the store's word for what time it is, now that ours has been
+// refused.
 func (c *clock) correct(storeNowMS int64) {
-	c.offsetMS.Store(storeNowMS - time.Now().UnixMilli())
+	c.mu.Lock()
+	c.newestMS, c.olderMS = noOffsetMS, noOffsetMS
+	c.mu.Unlock()
+	c.heard(storeNowMS)
 }
 
 // until is how long it is until the store's clock shows ms.
 func (c *clock) until(ms int64) time.Duration {
-	now := time.Now()
-	return time.UnixMilli(ms - c.offsetMS.Load()).Sub(now)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Until(time.UnixMilli(ms - c.offsetMS))
 }

@@ -126,7 +126,11 @@ func (s *Scheduler) commitTurn(ctx context.Context, jobs []*commitJob) {
 	if len(changes) == 0 {
 		return
 	}
-	for i, got := range s.store.Commit(ctx, changes) {
+	committed := s.store.Commit(ctx, changes)
+	if first := committed[0]; first.Err == nil {
+		s.clock.heard(first.NowMS)
+	}
+	for i, got := range committed {
 		s.settleCommit(writing[i], got)
 	}
 }

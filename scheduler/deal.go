@@ -210,6 +210,8 @@ func (d *dispatcher) take(c *dealt, got Claimed) {
 		// Our clock runs ahead of the store's: nothing is early, but asking again
 		// at once would only spin.
 		d.s.clock.correct(got.NowMS)
+	} else {
+		d.s.clock.heard(got.NowMS)
 	}
 	sh.headMS = earlier(got.NextMS, sh.notedMS)
 }

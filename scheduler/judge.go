@@ -213,12 +213,11 @@ func (s *Scheduler) succeed(ctx context.Context, t *Task, r *Report, nowMS int64
 }
 
 func answered(t *Task, rec *AttemptRecord, duplicate bool) verdict {
-	return verdict{answer: Answer{
-		TaskID:    t.Key.ID,
-		Duplicate: duplicate,
-		Record:    *rec,
-		Attempts:  t.attemptsMade(),
-	}}
+	a := Answer{TaskID: t.Key.ID, Duplicate: duplicate, Record: *rec}
+	if rec.Success {
+		a.Attempts = t.attemptsMade()
+	}
+	return verdict{answer: a}
 }
 
 func refused(err error) verdict { return verdict{err: err} }

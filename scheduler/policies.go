@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -80,10 +81,11 @@ func (s *Scheduler) UpdatePolicy(ctx context.Context, namespace string, p policy
 }
 
 // DeletePolicy hides a policy from lists and new work; tasks under way keep it.
+// One that is deleted already is left as it is, so that a repeat succeeds.
 func (s *Scheduler) DeletePolicy(ctx context.Context, namespace, id, etag string) (*PolicyRecord, error) {
 	return s.changePolicy(ctx, namespace, id, etag, func(rec *PolicyRecord, nowMS int64) error {
 		if rec.DeleteMS != 0 {
-			return policyNotFound(namespace, id)
+			return errUnchanged
 		}
 		rec.DeleteMS = nowMS
 		return nil
@@ -102,7 +104,7 @@ func (s *Scheduler) UndeletePolicy(ctx context.Context, namespace, id string) (*
 	})
 }
 
-var errUnchanged = fmt.Errorf("nothing to change")
+var errUnchanged = errors.New("nothing to change")
 
 // changePolicy writes what change makes of a policy, on its newest revision.
 func (s *Scheduler) changePolicy(ctx context.Context, namespace, id, etag string, change func(rec *PolicyRecord, nowMS int64) error) (*PolicyRecord, error) {
@@ -123,9 +125,11 @@ func (s *Scheduler) changePolicy(ctx context.Context, namespace, id, etag string
 			return nil, fmt.Errorf("read the store's clock: %w", err)
 		}
 		next := *now
-		if err := change(&next, nowMS); err == errUnchanged {
+		err = change(&next, nowMS)
+		if errors.Is(err, errUnchanged) {
 			return now, nil
-		} else if err != nil {
+		}
+		if err != nil {
 			return nil, err
 		}
 		next.Revision++

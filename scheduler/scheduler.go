@@ -70,6 +70,9 @@ func New(store Store, cfg Config) (*Scheduler, error) {
 // Run hands out what falls due, and carries out what falls due where nobody
 // asks, until ctx ends. Reports are taken without it.
 func (s *Scheduler) Run(ctx context.Context) error {
+	if nowMS, err := s.store.Now(ctx); err == nil {
+		s.clock.heard(nowMS)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.dispatcher.run(ctx) })
 	g.Go(func() error { return (&sweeper{s}).run(ctx) })

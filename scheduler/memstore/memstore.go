@@ -155,15 +155,15 @@ func (s *Store) replace(now, next *scheduler.Task) {
 	ix := &s.index[shard]
 	if ms, ok := next.LookMS(); ok {
 		id := idOf(next.Queue())
-		due, found := ix.due.Get(id)
-		if !found {
+		due, ok := ix.due.Get(id)
+		if !ok {
 			due = newPlaces()
 			ix.due.Set(id, due)
 		}
 		place := scheduler.Place{MS: ms, Key: next.Key}
-		head, any := due.Min()
+		head, found := due.Min()
 		due.Set(place)
-		if !any || ms < head.MS {
+		if !found || ms < head.MS {
 			s.hub.send(scheduler.Hint{Queue: next.Queue(), Shard: shard, DueMS: ms})
 		}
 	}
