@@ -65,21 +65,21 @@ func (w *world) another() *scheduler.Scheduler {
 }
 
 func testPolicies() []policy.Policy {
-	fixed := func(id string, retries int, delay time.Duration) policy.Policy {
+	fixed := func(id string) policy.Policy {
 		return policy.Policy{
-			ID: id, DisplayName: id, MaxRetries: retries, DefaultAction: policy.ActionRetry,
-			Schedule: policy.Schedule{Fixed: &policy.FixedDelay{Delay: delay}},
+			ID: id, DisplayName: id, MaxRetries: 3, DefaultAction: policy.ActionRetry,
+			Schedule: policy.Schedule{Fixed: &policy.FixedDelay{Delay: time.Minute}},
 		}
 	}
-	holds := fixed("holds", 3, time.Minute)
+	holds := fixed("holds")
 	holds.Rules = []policy.Rule{{Name: "wait", Action: policy.ActionHold, HoldCondition: "fix", Match: policy.Match{Outcomes: []string{"hold"}}}}
-	night := fixed("night", 3, time.Minute)
+	night := fixed("night")
 	night.PauseWindows = []policy.PauseWindow{{Start: "20:00", End: "08:00", TimeZone: "UTC"}}
-	fragile := fixed("fragile", 3, time.Minute)
+	fragile := fixed("fragile")
 	fragile.MaxLeaseExpiries = 2
-	now := fixed("now", 1000, time.Minute)
-	now.Schedule = policy.Schedule{Delays: &policy.DelayList{Delays: make([]time.Duration, 1000)}}
-	return []policy.Policy{fixed("minute", 3, time.Minute), {ID: "never", DisplayName: "never", DefaultAction: policy.ActionRetry}, holds, night, fragile, now}
+	now := fixed("now")
+	now.MaxRetries, now.Schedule = 1000, policy.Schedule{Delays: &policy.DelayList{Delays: make([]time.Duration, 1000)}}
+	return []policy.Policy{fixed("minute"), {ID: "never", DisplayName: "never", DefaultAction: policy.ActionRetry}, holds, night, fragile, now}
 }
 
 // failure is a report of a failed attempt.

@@ -49,6 +49,7 @@ func TestNextWaits(t *testing.T) {
 }
 
 func TestNextReturnsWhenTheTaskMovesOn(t *testing.T) {
+	t.Parallel()
 	for name, at := range map[string]func(w *world) *scheduler.Scheduler{
 		"here":               func(w *world) *scheduler.Scheduler { return w.s },
 		"at another replica": func(w *world) *scheduler.Scheduler { return w.another() },
@@ -193,6 +194,7 @@ func TestNextRespectsPauseWindows(t *testing.T) {
 }
 
 func TestDrainAnswersWaitingCallers(t *testing.T) {
+	t.Parallel()
 	for name, r := range map[string]scheduler.NextRequest{
 		"by id":    {TaskID: "a", Wait: 50 * time.Second},
 		"by queue": {Queue: "q", Lease: time.Minute, Wait: 50 * time.Second},

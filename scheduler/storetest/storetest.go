@@ -120,12 +120,12 @@ func (f *fixture) load(id string) *scheduler.Task {
 	return got[0].Task
 }
 
-// claimAll claims up to n due tasks of a queue, over all shards.
-func (f *fixture) claimAll(queue string, n int, leaseFor time.Duration) []*scheduler.Task {
+// claimAll claims up to n due tasks of queue q, over all shards.
+func (f *fixture) claimAll(n int, leaseFor time.Duration) []*scheduler.Task {
 	f.t.Helper()
 	var out []*scheduler.Task
 	for shard := range f.store.Shards() {
-		got := f.claim(f.newClaim(queue, shard, n-len(out), leaseFor))
+		got := f.claim(f.newClaim("q", shard, n-len(out), leaseFor))
 		out = append(out, got.Tasks...)
 	}
 	return out
