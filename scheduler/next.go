@@ -39,6 +39,9 @@ type NextAnswer struct {
 	Last *AttemptRecord
 	// Leased is set when the caller has got a lease.
 	Leased *Delivery
+	// Again says that the lease was the caller's before: it is not to be given
+	// back when this answer is lost, since an earlier one may have arrived.
+	Again bool
 }
 
 // Next tells when the next attempt falls due, waits for it, or leases it to the
@@ -68,7 +71,9 @@ func (s *Scheduler) nextOfTask(ctx context.Context, r NextRequest) (NextAnswer, 
 		due := waiting && lookMS <= nowMS
 		if r.Lease > 0 {
 			if d := t.heldBy(r.Worker, nowMS, s.shards); d != nil {
-				return s.tell(t, nowMS, d), nil
+				a := s.tell(t, nowMS, d)
+				a.Again = true
+				return a, nil
 			}
 			if due {
 				d, err := s.claimTask(ctx, t, r)

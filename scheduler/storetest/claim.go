@@ -63,11 +63,11 @@ var claimTests = []exercise{
 	}},
 	{"an ended lease is claimed again, and counts as an expiry", func(t *testing.T, f *fixture) {
 		f.put(scheduled("a", "q", startMS))
-		first := f.claimAll(1, time.Second)[0]
+		first := f.claimAll(1)[0]
 		f.pass(999 * time.Millisecond)
-		equal(t, "while it lasts", ids(f.claimAll(1, time.Second)), []string{})
+		equal(t, "while it lasts", ids(f.claimAll(1)), []string{})
 		f.pass(time.Millisecond)
-		second := f.claimAll(1, time.Second)[0]
+		second := f.claimAll(1)[0]
 		equal(t, "delivery and expiries", []int{second.Delivery, second.Expiries}, []int{2, 1})
 		equal(t, "due", second.DueMS, first.DueMS)
 		if second.Fence.Number <= first.Fence.Number {
@@ -79,13 +79,13 @@ var claimTests = []exercise{
 		task.Fence = scheduler.Fence{Number: startMS*1000 + 5, Nonce: 9}
 		f.put(task)
 		f.pass(-time.Second)
-		equal(t, "fence", f.claimAll(1, time.Second)[0].Fence.Number, startMS*1000+6)
+		equal(t, "fence", f.claimAll(1)[0].Fence.Number, startMS*1000+6)
 	}},
 	{"a claim clears the token that was released", func(t *testing.T, f *fixture) {
 		task := scheduled("a", "q", startMS)
 		task.Released = scheduler.Fence{Number: 1, Nonce: 2}
 		f.put(task)
-		equal(t, "released", f.claimAll(1, time.Second)[0].Released, scheduler.Fence{})
+		equal(t, "released", f.claimAll(1)[0].Released, scheduler.Fence{})
 	}},
 	{"a repeated claim takes nothing more", func(t *testing.T, f *fixture) {
 		for _, id := range idsInShard(0, 4) {
@@ -153,7 +153,7 @@ var claimTests = []exercise{
 			task.State, task.ExpireMS = state, startMS+1e6
 			f.put(task)
 		}
-		equal(t, "tasks", ids(f.claimAll(10, time.Second)), []string{})
+		equal(t, "tasks", ids(f.claimAll(10)), []string{})
 	}},
 	{"claims of many at once never overlap", func(t *testing.T, f *fixture) {
 		const n = 300
@@ -191,7 +191,7 @@ var claimTests = []exercise{
 	{"leases are told apart from those that are over", func(t *testing.T, f *fixture) {
 		f.put(scheduled("a", "q", startMS))
 		f.put(scheduled("b", "q", startMS))
-		tasks := f.claimAll(2, time.Second)
+		tasks := f.claimAll(2)
 		a, b := tasks[0], tasks[1]
 		extended := *a
 		extended.LeaseEndMS += 5000

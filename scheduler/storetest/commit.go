@@ -69,7 +69,7 @@ var commitTests = []exercise{
 		equal(t, "status", got.Status, scheduler.CommitDone)
 		equal(t, "task", got.Task, (*scheduler.Task)(nil))
 		equal(t, "loaded", f.load("a"), (*scheduler.Task)(nil))
-		equal(t, "claimed", ids(f.claimAll(5, time.Second)), []string{})
+		equal(t, "claimed", ids(f.claimAll(5)), []string{})
 	}},
 	{"decisions at another time than now are refused", func(t *testing.T, f *fixture) {
 		for _, c := range []struct {

@@ -121,11 +121,11 @@ func (f *fixture) load(id string) *scheduler.Task {
 }
 
 // claimAll claims up to n due tasks of queue q, over all shards.
-func (f *fixture) claimAll(n int, leaseFor time.Duration) []*scheduler.Task {
+func (f *fixture) claimAll(n int) []*scheduler.Task {
 	f.t.Helper()
 	var out []*scheduler.Task
 	for shard := range f.store.Shards() {
-		got := f.claim(f.newClaim("q", shard, n-len(out), leaseFor))
+		got := f.claim(f.newClaim("q", shard, n-len(out), time.Second))
 		out = append(out, got.Tasks...)
 	}
 	return out
