@@ -1,0 +1,61 @@
+package server
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/policy"
+	"github.com/retryd/retryd/scheduler"
+)
+
+const maxTokens = 1000
+
+// nextAttempt checks a question for an attempt and returns it in the domain's
+// terms.
+func (c *checker) nextAttempt(r *retryv1.NextAttemptRequest) scheduler.NextRequest {
+	out := scheduler.NextRequest{
+		Namespace: c.namespace(r.GetNamespace()),
+		Wait:      c.duration("wait", r.GetWait(), 0, maxWait),
+		Lease:     c.lease("lease_duration", r.GetLeaseDuration()),
+		Worker:    r.GetWorkerId(),
+	}
+	switch t := r.GetTarget().(type) {
+	case *retryv1.NextAttemptRequest_TaskId:
+		out.TaskID = t.TaskId
+		if t.TaskId == "" {
+			c.add("task_id", "is empty; allowed: 1 to %d bytes", maxTaskIDBytes)
+		}
+		c.taskID("task_id", t.TaskId)
+	case *retryv1.NextAttemptRequest_Queue:
+		out.Queue = t.Queue
+		c.name("queue", t.Queue)
+		if out.Lease == 0 {
+			out.Lease = defaultLease
+		}
+	default:
+		c.add("target", "is missing; one of task_id and queue must be set")
+	}
+	c.worker(r.GetWorkerId())
+	return out
+}
+
+// extend checks what is common to ExtendLease and a stream's Extend.
+func (c *checker) extend(tokens []string, d *durationpb.Duration) time.Duration {
+	if n := len(tokens); n < 1 || n > maxTokens {
+		c.add("lease_tokens", "has %d entries; allowed: 1 to %d", n, maxTokens)
+	}
+	return c.lease("lease_duration", d)
+}
+
+// release checks what is common to ReleaseLease and a stream's Release.
+func (c *checker) release(delay *durationpb.Duration) time.Duration {
+	return c.duration("delay", delay, 0, policy.MaxDuration)
+}
+
+func (c *checker) token(token string) {
+	if token == "" {
+		c.add("lease_token", "is missing")
+	}
+}

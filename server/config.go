@@ -1,0 +1,94 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+)
+
+// Config is what a Server needs to know. The zero value of a field is the
+// default stated with it.
+type Config struct {
+	// Log takes a line for every finished call, and what operators should know;
+	// the default is [slog.Default].
+	Log *slog.Logger
+	// Credentials are those of the listener; none by default, which serves in
+	// clear text.
+	Credentials credentials.TransportCredentials
+	// Reflection lets tools such as grpcurl ask what is served.
+	Reflection bool
+	// MaxConnections is how many connections may be open at a time; one more is
+	// closed as soon as it is accepted, so that its client tries another replica.
+	// Default 4,096.
+	MaxConnections int
+	// DrainTimeout is how long calls and streams may take to end when the server
+	// is told to stop. Default 20 s.
+	DrainTimeout time.Duration
+	// SendTimeout is how long a stream may be unable to take a message before it
+	// is cut. Default 10 s.
+	SendTimeout time.Duration
+	// MaxConnectionAge is when a connection is asked to close, give or take a
+	// tenth, so that load spreads over replicas that came later. Streams are told
+	// before: in the last sixth of it. Default 30 min.
+	MaxConnectionAge time.Duration
+	// ConnectionAgeGrace is how long a connection, and a stream, may go on after
+	// that. Default 5 min.
+	ConnectionAgeGrace time.Duration
+}
+
+// The defaults of a zero Config.
+const (
+	DefaultMaxConnections     = 4096
+	DefaultDrainTimeout       = 20 * time.Second
+	DefaultSendTimeout        = 10 * time.Second
+	DefaultMaxConnectionAge   = 30 * time.Minute
+	DefaultConnectionAgeGrace = 5 * time.Minute
+)
+
+// Validate returns everything that is wrong with the configuration.
+func (c Config) Validate() error {
+	var errs []error
+	if c.MaxConnections < 0 {
+		errs = append(errs, fmt.Errorf("max connections is %d: it cannot be negative", c.MaxConnections))
+	}
+	for _, d := range []struct {
+		name string
+		v    time.Duration
+	}{
+		{"drain timeout", c.DrainTimeout},
+		{"send timeout", c.SendTimeout},
+		{"max connection age", c.MaxConnectionAge},
+		{"connection age grace", c.ConnectionAgeGrace},
+	} {
+		if d.v < 0 {
+			errs = append(errs, fmt.Errorf("%s is %s: it cannot be negative", d.name, d.v))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) withDefaults() Config {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.MaxConnections == 0 {
+		c.MaxConnections = DefaultMaxConnections
+	}
+	for _, d := range []struct {
+		v   *time.Duration
+		def time.Duration
+	}{
+		{&c.DrainTimeout, DefaultDrainTimeout},
+		{&c.SendTimeout, DefaultSendTimeout},
+		{&c.MaxConnectionAge, DefaultMaxConnectionAge},
+		{&c.ConnectionAgeGrace, DefaultConnectionAgeGrace},
+	} {
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+	}
+	return c
+}

@@ -1,0 +1,202 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/policy"
+	"github.com/retryd/retryd/scheduler"
+)
+
+// domain is that of every ErrorInfo.
+const domain = "retryd"
+
+// outcome is what the API makes of an error: the row of the table.
+type outcome struct {
+	code   codes.Code
+	reason string
+	// retryDelay is how long to wait before the same is tried again, where the
+	// error does not say it; 0 means that trying again cannot help.
+	retryDelay time.Duration
+	// message stands in for the error's own, which may come from a store and does
+	// not concern callers.
+	message string
+}
+
+// outcomeOf is the one error table. ok is false for what is not in it.
+func outcomeOf(kind scheduler.Kind) (o outcome, ok bool) {
+	switch kind {
+	case scheduler.KindInvalid:
+		return outcome{code: codes.InvalidArgument, reason: "INVALID_REQUEST"}, true
+	case scheduler.KindPayloadTooLarge:
+		return outcome{code: codes.InvalidArgument, reason: "PAYLOAD_TOO_LARGE"}, true
+	case scheduler.KindPolicyNotFound:
+		return outcome{code: codes.NotFound, reason: "POLICY_NOT_FOUND"}, true
+	case scheduler.KindJobNotFound:
+		return outcome{code: codes.NotFound, reason: "JOB_NOT_FOUND"}, true
+	case scheduler.KindTaskNotFound:
+		return outcome{code: codes.NotFound, reason: "TASK_NOT_FOUND"}, true
+	case scheduler.KindPolicyExists:
+		return outcome{code: codes.AlreadyExists, reason: "POLICY_EXISTS"}, true
+	case scheduler.KindKeyReused:
+		return outcome{code: codes.AlreadyExists, reason: "KEY_REUSED"}, true
+	case scheduler.KindPolicyDeleted:
+		return outcome{code: codes.FailedPrecondition, reason: "POLICY_DELETED"}, true
+	case scheduler.KindLeaseLost:
+		return outcome{code: codes.FailedPrecondition, reason: "LEASE_LOST"}, true
+	case scheduler.KindLeaseRequired:
+		return outcome{code: codes.FailedPrecondition, reason: "LEASE_REQUIRED"}, true
+	case scheduler.KindOutOfOrder:
+		return outcome{code: codes.FailedPrecondition, reason: "ATTEMPT_OUT_OF_ORDER"}, true
+	case scheduler.KindWrongState:
+		return outcome{code: codes.FailedPrecondition, reason: "WRONG_STATE"}, true
+	case scheduler.KindEtagMismatch:
+		return outcome{code: codes.Aborted, reason: "ETAG_MISMATCH"}, true
+	case scheduler.KindUnavailable:
+		return outcome{
+			code: codes.Unavailable, reason: "STORE_UNAVAILABLE", retryDelay: time.Second,
+			message: "the store cannot be reached at the moment; try again",
+		}, true
+	case scheduler.KindFull:
+		return outcome{
+			code: codes.ResourceExhausted, reason: "STORE_FULL", retryDelay: 10 * time.Second,
+			message: "the store has no room for more",
+		}, true
+	default:
+		return outcome{}, false
+	}
+}
+
+// refusal is an error as the API tells it, whether as a call's status or as one
+// item's ReportError.
+type refusal struct {
+	outcome
+	metadata   map[string]string
+	violations []policy.Violation
+}
+
+// failures turns errors into refusals. What it does not know is a bug: it is
+// logged with its cause under an id, and its caller is told the id alone.
+type failures struct {
+	log      *slog.Logger
+	internal atomic.Int64
+}
+
+func (f *failures) refusal(ctx context.Context, err error) refusal {
+	var e *scheduler.Error
+	if errors.As(err, &e) {
+		if o, ok := outcomeOf(e.Kind); ok {
+			if o.message == "" {
+				o.message = e.Message
+			} else {
+				f.log.DebugContext(ctx, "the store has refused", "reason", o.reason, "error", err)
+			}
+			if e.RetryDelay > 0 && o.retryDelay > 0 {
+				o.retryDelay = e.RetryDelay
+			}
+			return refusal{outcome: o, metadata: e.Metadata, violations: e.Violations}
+		}
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return refusal{outcome: outcome{code: codes.DeadlineExceeded, reason: "DEADLINE_EXCEEDED", message: "the call's deadline passed before there was an answer"}}
+	case errors.Is(err, context.Canceled):
+		return refusal{outcome: outcome{code: codes.Canceled, reason: "CANCELLED", message: "the call was cancelled before there was an answer"}}
+	}
+	return f.bug(ctx, "error", err)
+}
+
+// bug counts and logs what should not have happened.
+func (f *failures) bug(ctx context.Context, attrs ...any) refusal {
+	f.internal.Add(1)
+	id := fmt.Sprintf("%016x", rand.Uint64())
+	f.log.ErrorContext(ctx, "internal error", append([]any{"error_id", id}, attrs...)...)
+	return refusal{
+		outcome: outcome{
+			code: codes.Internal, reason: "INTERNAL",
+			message: fmt.Sprintf("something went wrong inside the server; its log tells more under the id %s", id),
+		},
+		metadata: map[string]string{"error_id": id},
+	}
+}
+
+// status returns err as the status of a call; one that is a status already, as
+// gRPC's own are, stays what it is.
+func (f *failures) status(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	var s interface{ GRPCStatus() *status.Status }
+	if errors.As(err, &s) {
+		return err
+	}
+	return f.refusal(ctx, err).status()
+}
+
+// item returns err as the error of one item among several.
+func (f *failures) item(ctx context.Context, err error) *retryv1.ReportError {
+	return f.refusal(ctx, err).item()
+}
+
+func (r refusal) status() error {
+	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: r.reason, Domain: domain, Metadata: r.metadata}}
+	if len(r.violations) > 0 {
+		bad := &errdetails.BadRequest{}
+		for _, v := range r.violations {
+			bad.FieldViolations = append(bad.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: v.Field, Description: v.Description})
+		}
+		details = append(details, bad)
+	}
+	if r.retryDelay > 0 {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(r.retryDelay)})
+	}
+	s := status.New(r.code, r.message)
+	if with, err := s.WithDetails(details...); err == nil {
+		s = with
+	}
+	return s.Err()
+}
+
+func (r refusal) item() *retryv1.ReportError {
+	out := &retryv1.ReportError{
+		Code:     int32(r.code),
+		Reason:   r.reason,
+		Message:  r.message,
+		Metadata: r.metadata,
+	}
+	if r.retryDelay > 0 {
+		out.RetryDelay = durationpb.New(r.retryDelay)
+	}
+	for _, v := range r.violations {
+		out.Violations = append(out.Violations, &retryv1.FieldViolation{Field: v.Field, Description: v.Description})
+	}
+	return out
+}
+
+// slowConsumer ends a stream whose client has stopped reading.
+func slowConsumer(limit time.Duration) error {
+	return refusal{outcome: outcome{
+		code: codes.Unavailable, reason: "SLOW_CONSUMER", retryDelay: time.Second,
+		message: fmt.Sprintf("the stream was cut: nothing was read from it for %s", limit),
+	}}.status()
+}
+
+// goingAway ends a call that the server has no more time for.
+func goingAway() error {
+	return refusal{outcome: outcome{
+		code: codes.Unavailable, reason: "DRAINING", retryDelay: time.Second,
+		message: "the server is going away; another replica will take the call",
+	}}.status()
+}

@@ -1,0 +1,109 @@
+package server
+
+import (
+	"context"
+
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/server/wire"
+)
+
+// retryService is the data plane. It embeds the Unsafe type, so that a new RPC
+// breaks the build and not the caller.
+type retryService struct {
+	retryv1.UnsafeRetryServiceServer
+	s *Server
+}
+
+// ReportFailure takes a failure and answers what becomes of its task.
+func (h *retryService) ReportFailure(ctx context.Context, r *retryv1.ReportFailureRequest) (*retryv1.ReportFailureResponse, error) {
+	var c checker
+	report := c.reportFailure(c.namespace(r.GetNamespace()), r)
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	answer, err := h.s.sched.Report(ctx, report)
+	if err != nil {
+		return nil, err
+	}
+	return wire.FailureAnswer(&answer), nil
+}
+
+// ReportSuccess takes a success, which ends its task.
+func (h *retryService) ReportSuccess(ctx context.Context, r *retryv1.ReportSuccessRequest) (*retryv1.ReportSuccessResponse, error) {
+	var c checker
+	report := c.reportSuccess(c.namespace(r.GetNamespace()), r)
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	answer, err := h.s.sched.Report(ctx, report)
+	if err != nil {
+		return nil, err
+	}
+	return wire.SuccessAnswer(&answer), nil
+}
+
+// BatchReport takes many reports and answers each in its place.
+func (h *retryService) BatchReport(ctx context.Context, r *retryv1.BatchReportRequest) (*retryv1.BatchReportResponse, error) {
+	var c checker
+	namespace := c.batch(r)
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	b := newReportBatch(len(r.GetReports()))
+	for _, report := range r.GetReports() {
+		var c checker
+		b.add(c.report(namespace, report), c.err())
+	}
+	resp := &retryv1.BatchReportResponse{Results: make([]*retryv1.ReportResult, 0, len(r.GetReports()))}
+	for _, got := range b.take(ctx, h.s.sched) {
+		resp.Results = append(resp.Results, h.result(ctx, &got))
+	}
+	return resp, nil
+}
+
+func (h *retryService) result(ctx context.Context, got *scheduler.Reported) *retryv1.ReportResult {
+	switch {
+	case got.Err != nil:
+		return &retryv1.ReportResult{Result: &retryv1.ReportResult_Error{Error: h.s.failures.item(ctx, got.Err)}}
+	case got.Answer.Record.Success:
+		return &retryv1.ReportResult{Result: &retryv1.ReportResult_Success{Success: wire.SuccessAnswer(&got.Answer)}}
+	default:
+		return &retryv1.ReportResult{Result: &retryv1.ReportResult_Failure{Failure: wire.FailureAnswer(&got.Answer)}}
+	}
+}
+
+// reportBatch keeps the reports that were refused at sight out of what the
+// scheduler is given, and every answer in its place.
+type reportBatch struct {
+	reports []scheduler.Report
+	places  []int
+	answers []scheduler.Reported
+}
+
+func newReportBatch(size int) *reportBatch {
+	return &reportBatch{
+		reports: make([]scheduler.Report, 0, size),
+		places:  make([]int, 0, size),
+		answers: make([]scheduler.Reported, 0, size),
+	}
+}
+
+// add puts a report into the next place, or err where it was refused.
+func (b *reportBatch) add(r scheduler.Report, err error) {
+	if err == nil {
+		b.reports = append(b.reports, r)
+		b.places = append(b.places, len(b.answers))
+	}
+	b.answers = append(b.answers, scheduler.Reported{Err: err})
+}
+
+// take has the scheduler take the reports and returns all answers in order.
+func (b *reportBatch) take(ctx context.Context, sched *scheduler.Scheduler) []scheduler.Reported {
+	if len(b.reports) > 0 {
+		for i, got := range sched.ReportBatch(ctx, b.reports) {
+			b.answers[b.places[i]] = got
+		}
+	}
+	return b.answers
+}

@@ -1,0 +1,61 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Run serves connections of lis until ctx ends. Then it says NOT_SERVING, has
+// the scheduler hand out nothing more, tells every stream to leave, waits for
+// calls and streams to end, but not longer than DrainTimeout, and cuts the rest.
+// When it returns, nothing of it runs any more and lis is closed.
+func (s *Server) Run(ctx context.Context, lis net.Listener) error {
+	capped := &cappedListener{Listener: lis, most: int64(s.cfg.MaxConnections), refused: &s.counters.refusedConnections}
+	var g errgroup.Group
+	served := make(chan struct{})
+	g.Go(func() error {
+		defer close(served)
+		if err := s.grpc.Serve(capped); err != nil {
+			return fmt.Errorf("serve %s: %w", lis.Addr(), err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+		case <-served:
+		}
+		s.drain()
+		return nil
+	})
+	err := g.Wait()
+	s.streams.Wait()
+	return err
+}
+
+// drain stops the server, gently for as long as it has time.
+func (s *Server) drain() {
+	s.health.Shutdown()
+	s.sched.Drain()
+	close(s.draining)
+	timer := time.NewTimer(s.cfg.DrainTimeout)
+	defer timer.Stop()
+	var g errgroup.Group
+	stopped := make(chan struct{})
+	g.Go(func() error {
+		defer close(stopped)
+		s.grpc.GracefulStop()
+		return nil
+	})
+	select {
+	case <-stopped:
+	case <-timer.C:
+		s.log.Warn("calls and streams have not ended in time and are cut", "drain_timeout", s.cfg.DrainTimeout)
+		s.grpc.Stop()
+	}
+	_ = g.Wait()
+}

@@ -1,0 +1,159 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/server/wire"
+)
+
+// sender is what the one goroutine that writes to a stream knows. A nil channel
+// is one that nothing more comes from.
+type sender struct {
+	*subscription
+	results <-chan *retryv1.SubscribeResponse
+	ready   <-chan struct{}
+	shown   <-chan scheduler.Delivery
+	// stopping is closed when the server drains; aged fires when the connection
+	// is about to.
+	stopping <-chan struct{}
+	aged     *time.Timer
+	// expired fires when the client has had its time to leave; it is stopped
+	// until the stream drains.
+	expired    *time.Timer
+	drained    bool
+	halfClosed bool
+}
+
+// send writes results and attempts until the stream ends, and says how.
+func (st *subscription) send() error {
+	s := &sender{
+		subscription: st,
+		results:      st.results,
+		shown:        st.shown,
+		stopping:     st.s.draining,
+		aged:         time.NewTimer(drainAfter(connectionAge(st.ctx), st.s.cfg.MaxConnectionAge)),
+		expired:      time.NewTimer(time.Hour),
+	}
+	defer s.aged.Stop()
+	s.expired.Stop()
+	defer s.expired.Stop()
+	if st.sub != nil {
+		s.ready = st.sub.Ready()
+	}
+	for {
+		if end, err := s.sendOne(); end {
+			return err
+		}
+	}
+}
+
+// sendOne waits for something to send, and sends it.
+func (s *sender) sendOne() (end bool, err error) {
+	select {
+	case <-s.over:
+		return true, nil
+	case <-s.ctx.Done():
+		return true, s.ctx.Err()
+	case <-s.expired.C:
+		return true, nil
+	case result, ok := <-s.results:
+		if !ok {
+			return s.received()
+		}
+		err = s.write(result)
+	case <-s.ready:
+		if d, ok := s.sub.Next(); ok {
+			err = s.deliver(d)
+		}
+	case d := <-s.shown:
+		err = s.write(attempt(wire.ObservedAttempt(&d)))
+	case <-s.stopping:
+		// The results of what the client still sends have the rest of the time.
+		s.stopping = nil
+		s.expired.Reset(s.s.cfg.DrainTimeout * 4 / 5)
+		err = s.drain()
+		end = s.halfClosed
+	case <-s.aged.C:
+		s.expired.Reset(s.s.cfg.ConnectionAgeGrace)
+		err = s.drain()
+		end = s.halfClosed
+	}
+	return end || err != nil, err
+}
+
+// received is reached when the client will send nothing more, and all it has
+// sent is answered.
+func (s *sender) received() (end bool, err error) {
+	select {
+	case <-s.over:
+		return true, nil
+	default:
+	}
+	switch {
+	case s.settleErr != nil:
+		return true, s.settleErr
+	case !errors.Is(s.receiveErr, io.EOF):
+		return true, s.receiveErr
+	}
+	// It has closed its side only, and goes on reading until the server drains.
+	s.results, s.halfClosed = nil, true
+	return s.drained, nil
+}
+
+// deliver writes an attempt. Up to the moment of the write it can be given back.
+func (s *sender) deliver(d scheduler.Delivery) error {
+	begun := false
+	defer func() {
+		if !begun {
+			s.s.giveBack(s.ctx, d)
+		}
+	}()
+	if err := s.ctx.Err(); err != nil || s.paused.Load() {
+		return err
+	}
+	msg := attempt(wire.Attempt(&d))
+	begun = true
+	return s.write(msg)
+}
+
+// drain sends no more attempts from here on and tells the client so.
+func (s *sender) drain() error {
+	if s.drained {
+		return nil
+	}
+	s.drained = true
+	s.ready, s.shown = nil, nil
+	s.leave()
+	return s.write(&retryv1.SubscribeResponse{Message: &retryv1.SubscribeResponse_Drain{Drain: &retryv1.Drain{}}})
+}
+
+// write is the only place that calls Send.
+func (s *sender) write(msg *retryv1.SubscribeResponse) error {
+	s.blocked.Reset(s.s.cfg.SendTimeout)
+	err := s.rpc.Send(msg)
+	s.blocked.Stop()
+	return err
+}
+
+func attempt(a *retryv1.Attempt) *retryv1.SubscribeResponse {
+	return &retryv1.SubscribeResponse{Message: &retryv1.SubscribeResponse_Attempt{Attempt: a}}
+}
+
+// drainAfter draws the moment at which a stream is told to leave, on a
+// connection of that age: in the last sixth of the connection's time, so that
+// workers move to other replicas one by one and not in a herd. A stream that
+// opens too late for that still has a while, and leaves before the connection's
+// grace has passed.
+func drainAfter(age, maxAge time.Duration) time.Duration {
+	first := maxAge * 5 / 6
+	at := first + rand.N(maxAge-first+1)
+	if least := maxAge / 30; at < age+least {
+		return least + rand.N(3*least+1)
+	}
+	return at - age
+}

@@ -1,0 +1,132 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/scheduler"
+)
+
+// The limits of what a client may ask of a connection.
+const (
+	maxStreams        = 1000
+	maxMessageBytes   = 512 << 10
+	maxHeaderBytes    = 16 << 10
+	connectionTimeout = 10 * time.Second
+	keepaliveTime     = 30 * time.Second
+	keepaliveTimeout  = 10 * time.Second
+	minPingInterval   = 15 * time.Second
+)
+
+// Server serves the API over a scheduler. Make it with [New]; [Server.Run] does
+// the rest, once.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	sched    *scheduler.Scheduler
+	grpc     *grpc.Server
+	health   *health.Server
+	failures *failures
+	counters counters
+
+	// draining is closed when Run begins to stop.
+	draining chan struct{}
+	// streams are the goroutines of streams, which outlive their calls for as
+	// long as it takes them to notice.
+	streams sync.WaitGroup
+}
+
+// New checks the configuration and wires a server. It listens to nothing yet.
+// The scheduler must be kept running until Run has returned: outcomes are taken
+// to the end.
+func New(cfg Config, sched *scheduler.Scheduler) (*Server, error) {
+	if sched == nil {
+		return nil, errors.New("server: it needs a scheduler")
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
+	}
+	cfg = cfg.withDefaults()
+	s := &Server{
+		cfg:      cfg,
+		log:      cfg.Log,
+		sched:    sched,
+		health:   health.NewServer(),
+		failures: &failures{log: cfg.Log},
+		draining: make(chan struct{}),
+	}
+	// The first interceptor is the outermost: a call is logged with the status
+	// that its client gets, also after a panic.
+	s.grpc = grpc.NewServer(append(s.limits(),
+		grpc.StatsHandler(&callStats{s}),
+		grpc.ChainUnaryInterceptor(s.logUnary(), s.recoverUnary(), s.mapUnary, boundUnary),
+		grpc.ChainStreamInterceptor(s.logStream(), s.recoverStream(), s.mapStream),
+	)...)
+	retryv1.RegisterRetryServiceServer(s.grpc, &retryService{s: s})
+	retryv1.RegisterPolicyServiceServer(s.grpc, &policyService{s: s})
+	healthpb.RegisterHealthServer(s.grpc, &healthService{Server: s.health, draining: s.draining})
+	if cfg.Reflection {
+		reflection.Register(s.grpc) // v1 and v1alpha
+	}
+	s.SetServing(true)
+	return s, nil
+}
+
+// limits are gRPC's defaults that would let one client hurt all others, made
+// tighter. Stream workers are left out: calls wait for the store, and a fixed
+// number of workers would make quick ones wait for slow ones.
+func (s *Server) limits() []grpc.ServerOption {
+	opts := []grpc.ServerOption{
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxRecvMsgSize(maxMessageBytes),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.ConnectionTimeout(connectionTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time:                  keepaliveTime,
+			Timeout:               keepaliveTimeout,
+			MaxConnectionAge:      s.cfg.MaxConnectionAge,
+			MaxConnectionAgeGrace: s.cfg.ConnectionAgeGrace,
+		}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
+			MinTime:             minPingInterval,
+			PermitWithoutStream: true,
+		}),
+		grpc.WaitForHandlers(true),
+	}
+	if s.cfg.Credentials != nil {
+		opts = append(opts, grpc.Creds(s.cfg.Credentials))
+	}
+	return opts
+}
+
+// SetServing sets what the health service answers, for the server as a whole and
+// for each service. Once Run stops, it is NOT_SERVING for good.
+func (s *Server) SetServing(serving bool) {
+	status := healthpb.HealthCheckResponse_NOT_SERVING
+	if serving {
+		status = healthpb.HealthCheckResponse_SERVING
+	}
+	for _, name := range []string{"", retryv1.RetryService_ServiceDesc.ServiceName, retryv1.PolicyService_ServiceDesc.ServiceName} {
+		s.health.SetServingStatus(name, status)
+	}
+}
+
+// detached is ctx without its end, and with one of its own: what has been begun
+// for a caller is brought to its end after the caller has gone.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+}
+
+// settleTimeout bounds what is done for a caller that cannot bound it.
+const settleTimeout = 5 * time.Second

@@ -1,0 +1,165 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/server/wire"
+)
+
+// settle carries out outcomes and extensions in the order in which they came,
+// until the receiver has ended, or, once the stream is over, until nothing is
+// left.
+func (st *subscription) settle() error {
+	batch := make([]*retryv1.SubscribeRequest, 0, maxBatch)
+	for {
+		batch = st.gather(batch[:0])
+		if len(batch) == 0 {
+			return nil
+		}
+		st.settleBatch(batch)
+		clear(batch)
+	}
+}
+
+// gather waits for one message and takes with it what has queued up behind it:
+// a store settles many at little more than the price of one. It adds nothing
+// when there is no more to come.
+func (st *subscription) gather(batch []*retryv1.SubscribeRequest) []*retryv1.SubscribeRequest {
+	select {
+	case msg, ok := <-st.inbox:
+		if !ok {
+			return batch
+		}
+		batch = append(batch, msg)
+	case <-st.over:
+	}
+	for len(batch) < maxBatch {
+		select {
+		case msg, ok := <-st.inbox:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, msg)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// settleBatch carries out messages: runs of reports together, everything else
+// alone, since a release before a report must have been made before it.
+func (st *subscription) settleBatch(batch []*retryv1.SubscribeRequest) {
+	ctx, cancel := detached(st.ctx)
+	defer cancel()
+	for len(batch) > 0 {
+		n := 0
+		for n < len(batch) && isReport(batch[n]) {
+			n++
+		}
+		if n > 0 {
+			st.settleReports(ctx, batch[:n])
+			batch = batch[n:]
+			continue
+		}
+		switch m := batch[0].GetMessage().(type) {
+		case *retryv1.SubscribeRequest_Outcome:
+			st.release(ctx, m.Outcome)
+		case *retryv1.SubscribeRequest_Extend:
+			st.extend(ctx, m.Extend)
+		}
+		batch = batch[1:]
+	}
+}
+
+// isReport says whether the message is an outcome that is no release.
+func isReport(msg *retryv1.SubscribeRequest) bool {
+	o := msg.GetOutcome()
+	return o != nil && o.GetRelease() == nil
+}
+
+func (st *subscription) settleReports(ctx context.Context, batch []*retryv1.SubscribeRequest) {
+	b := newReportBatch(len(batch))
+	for _, msg := range batch {
+		var c checker
+		b.add(c.outcomeReport(st.namespace, msg.GetOutcome()), c.err())
+	}
+	for i, got := range b.take(ctx, st.s.sched) {
+		res := &retryv1.OutcomeResult{LeaseToken: batch[i].GetOutcome().GetLeaseToken()}
+		switch {
+		case got.Err != nil:
+			res.Result = &retryv1.OutcomeResult_Error{Error: st.failed(ctx, got.Err)}
+		case got.Answer.Record.Success:
+			res.Result = &retryv1.OutcomeResult_Success{Success: wire.SuccessAnswer(&got.Answer)}
+		default:
+			res.Result = &retryv1.OutcomeResult_Failure{Failure: wire.FailureAnswer(&got.Answer)}
+		}
+		st.answer(&retryv1.SubscribeResponse{Message: &retryv1.SubscribeResponse_OutcomeResult{OutcomeResult: res}})
+	}
+}
+
+func (st *subscription) release(ctx context.Context, o *retryv1.Outcome) {
+	res := &retryv1.OutcomeResult{
+		LeaseToken: o.GetLeaseToken(),
+		Result:     &retryv1.OutcomeResult_Release{Release: &retryv1.ReleaseLeaseResponse{}},
+	}
+	if err := st.releaseLease(ctx, o); err != nil {
+		res.Result = &retryv1.OutcomeResult_Error{Error: st.failed(ctx, err)}
+	}
+	st.answer(&retryv1.SubscribeResponse{Message: &retryv1.SubscribeResponse_OutcomeResult{OutcomeResult: res}})
+}
+
+func (st *subscription) releaseLease(ctx context.Context, o *retryv1.Outcome) error {
+	var c checker
+	c.token(o.GetLeaseToken())
+	c.at = "release."
+	delay := c.release(o.GetRelease().GetDelay())
+	if err := c.err(); err != nil {
+		return err
+	}
+	return st.s.sched.Release(ctx, st.namespace, o.GetLeaseToken(), delay)
+}
+
+func (st *subscription) extend(ctx context.Context, e *retryv1.Extend) {
+	var c checker
+	d := c.extend(e.GetLeaseTokens(), e.GetLeaseDuration())
+	tokens := e.GetLeaseTokens()
+	var got []scheduler.Extended
+	if err := c.err(); err != nil {
+		if len(tokens) == 0 {
+			// The error needs a result to stand in.
+			tokens = []string{""}
+		}
+		got = make([]scheduler.Extended, len(tokens))
+		for i := range got {
+			got[i].Err = err
+		}
+	} else {
+		got = st.s.sched.Extend(ctx, st.namespace, tokens, d)
+	}
+	st.answer(&retryv1.SubscribeResponse{Message: &retryv1.SubscribeResponse_ExtendResult{
+		ExtendResult: &retryv1.ExtendResult{Results: st.s.leaseResults(ctx, tokens, got)},
+	}})
+}
+
+// answer gives a result to the sender. Once the stream is over nobody waits for
+// it.
+func (st *subscription) answer(r *retryv1.SubscribeResponse) {
+	select {
+	case st.results <- r:
+	case <-st.over:
+	}
+}
+
+// failed is the error of an outcome. The time that it had was the server's own,
+// so that to run out of it is the store's fault, and the outcome may be sent
+// again.
+func (st *subscription) failed(ctx context.Context, err error) *retryv1.ReportError {
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = &scheduler.Error{Kind: scheduler.KindUnavailable, Cause: err}
+	}
+	return st.s.failures.item(ctx, err)
+}

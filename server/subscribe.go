@@ -1,0 +1,180 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/policy"
+	"github.com/retryd/retryd/scheduler"
+)
+
+const (
+	// inboxSize is how many outcomes of a stream wait to be settled, and so how
+	// many may be settled together; past it nothing more is read from the client.
+	inboxSize = maxBatch
+	// resultsSize lets the settler go on while results are being sent. It needs
+	// no more: a client that does not read its results should not send outcomes.
+	resultsSize = 64
+)
+
+// subscription is one stream. Three goroutines work on it: the receiver reads,
+// the settler has outcomes and extensions carried out, and the sender, alone,
+// writes. The goroutine of the call itself watches over them: only its return
+// frees a sender whose client does not read.
+type subscription struct {
+	s   *Server
+	rpc retryv1.RetryService_SubscribeServer
+	ctx context.Context
+
+	// opened gets what the client opened the stream with; begun is closed once
+	// it has been subscribed to.
+	opened chan *retryv1.Open
+	begun  chan struct{}
+	// namespace and sub are set before begun is closed. sub is nil for one who
+	// observes; shown gets what there is to see then.
+	namespace string
+	sub       *scheduler.Subscription
+	shown     chan scheduler.Delivery
+	// unobserve ends the observing; observed is closed when it has ended.
+	unobserve context.CancelFunc
+	observed  chan struct{}
+
+	// inbox goes from the receiver to the settler, results from the settler to
+	// the sender. Each is closed by the one who writes to it.
+	inbox   chan *retryv1.SubscribeRequest
+	results chan *retryv1.SubscribeResponse
+	// receiveErr is why the receiver ended, set before inbox is closed, and
+	// settleErr why the settler did, set before results is closed.
+	receiveErr, settleErr error
+
+	// paused is set while the credit is 0: what was claimed before, and is not
+	// sent yet, is given back.
+	paused atomic.Bool
+	// blocked fires when a Send takes too long.
+	blocked *time.Timer
+	// over is closed when the stream has come to its end.
+	over chan struct{}
+}
+
+// Subscribe hands attempts out and takes their outcomes.
+func (h *retryService) Subscribe(rpc retryv1.RetryService_SubscribeServer) error {
+	st := &subscription{
+		s:         h.s,
+		rpc:       rpc,
+		ctx:       rpc.Context(),
+		opened:    make(chan *retryv1.Open, 1),
+		begun:     make(chan struct{}),
+		unobserve: func() {},
+		inbox:     make(chan *retryv1.SubscribeRequest, inboxSize),
+		results:   make(chan *retryv1.SubscribeResponse, resultsSize),
+		blocked:   time.NewTimer(h.s.cfg.SendTimeout),
+		over:      make(chan struct{}),
+	}
+	st.blocked.Stop()
+	h.s.streams.Go(func() {
+		st.receiveErr = h.s.guarded(st.ctx, st.receive)
+		close(st.inbox)
+	})
+	select {
+	case open := <-st.opened:
+		return st.run(open)
+	case <-st.inbox:
+		return st.unopened()
+	case <-h.s.draining:
+		close(st.over)
+		return goingAway()
+	}
+}
+
+// unopened is how a stream ends that was never opened.
+func (st *subscription) unopened() error {
+	if errors.Is(st.receiveErr, io.EOF) {
+		return missingOpen()
+	}
+	return st.receiveErr
+}
+
+func missingOpen() error {
+	return invalidRequest("open", "is missing; it must be the first message")
+}
+
+func invalidRequest(field, description string) error {
+	var c checker
+	c.violations = []policy.Violation{{Field: field, Description: description}}
+	return c.err()
+}
+
+// run serves an opened stream to its end.
+func (st *subscription) run(open *retryv1.Open) error {
+	st.begin(open)
+	close(st.begun)
+	settled := make(chan struct{})
+	st.s.streams.Go(func() {
+		defer close(settled)
+		defer close(st.results)
+		st.settleErr = st.s.guarded(st.ctx, st.settle)
+	})
+	sent := make(chan error, 1)
+	st.s.streams.Go(func() { sent <- st.s.guarded(st.ctx, st.send) })
+	var err error
+	select {
+	case err = <-sent:
+	case <-st.blocked.C:
+		st.s.counters.slowConsumers.Add(1)
+		err = slowConsumer(st.s.cfg.SendTimeout)
+	}
+	close(st.over)
+	st.leave()
+	// What the client has sent is carried out, though it will not learn of it.
+	<-settled
+	return err
+}
+
+// begin subscribes to what was asked for.
+func (st *subscription) begin(open *retryv1.Open) {
+	var c checker
+	opts := c.open(open)
+	st.namespace = opts.Namespace
+	if !open.GetObserve() {
+		st.sub = st.s.sched.Subscribe(opts)
+		return
+	}
+	ctx, cancel := context.WithCancel(st.ctx)
+	st.unobserve = cancel
+	st.shown, st.observed = make(chan scheduler.Delivery), make(chan struct{})
+	st.s.streams.Go(func() {
+		defer close(st.observed)
+		err := st.s.guarded(ctx, func() error {
+			return st.s.sched.Observe(ctx, opts.Namespace, opts.Queues, func(d scheduler.Delivery) error {
+				select {
+				case st.shown <- d:
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			})
+		})
+		if err != nil && ctx.Err() == nil {
+			st.s.log.WarnContext(ctx, "an observer sees nothing more", "error", err)
+		}
+	})
+}
+
+// leave ends the handing out on this stream: what nobody has taken yet is given
+// back. It may be called again.
+func (st *subscription) leave() {
+	if st.sub == nil {
+		st.unobserve()
+		<-st.observed
+		return
+	}
+	ctx, cancel := detached(st.ctx)
+	defer cancel()
+	if err := st.s.guarded(ctx, func() error { return st.sub.Close(ctx) }); err != nil {
+		st.s.log.WarnContext(ctx, "attempts of a stream that has ended could not be given back; their leases will expire", "error", err)
+	}
+}
