@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	_ "embed" // for the policies of dev
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"reflect"
+
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/internal/policyfile"
+	"github.com/retryd/retryd/policy"
+	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/server/wire"
+)
+
+//go:embed dev-policies.yaml
+var devPolicies []byte
+
+// defaultNamespace is the one of requests that name none.
+const defaultNamespace = "default"
+
+// readPolicies returns the policies of a file.
+func readPolicies(path string) ([]policy.Policy, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("--policies: %w", err)
+	}
+	policies, err := parsePolicies(data)
+	if err != nil {
+		return nil, fmt.Errorf("--policies %s: %w", path, err)
+	}
+	return policies, nil
+}
+
+func parsePolicies(data []byte) ([]policy.Policy, error) {
+	parsed, err := policyfile.Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	var out []policy.Policy
+	var errs []error
+	for _, p := range parsed {
+		converted, violations := wire.PolicyFromProto(p)
+		errs = append(errs, violationsOf(p, violations)...)
+		out = append(out, converted)
+	}
+	return out, errors.Join(errs...)
+}
+
+func violationsOf(p *retryv1.Policy, violations []policy.Violation) []error {
+	var errs []error
+	for _, v := range violations {
+		errs = append(errs, fmt.Errorf("policy %q: %s %s", p.GetId(), v.Field, v.Description))
+	}
+	return errs
+}
+
+// applyPolicies makes the policies of the default namespace what the list says:
+// those that are not there are created, those that differ are updated, deleted
+// ones are brought back. All others stay.
+func applyPolicies(ctx context.Context, log *slog.Logger, sched *scheduler.Scheduler, policies []policy.Policy) error {
+	var errs []error
+	for _, p := range policies {
+		what, err := applyPolicy(ctx, sched, p)
+		if err != nil {
+			errs = append(errs, applyError(p.ID, err))
+			continue
+		}
+		log.DebugContext(ctx, "policy applied", "policy", p.ID, "outcome", what)
+	}
+	return errors.Join(errs...)
+}
+
+func applyPolicy(ctx context.Context, sched *scheduler.Scheduler, p policy.Policy) (string, error) {
+	now, err := sched.Policy(ctx, defaultNamespace, p.ID)
+	if isKind(err, scheduler.KindPolicyNotFound) {
+		_, err = sched.CreatePolicy(ctx, defaultNamespace, p)
+		if isKind(err, scheduler.KindPolicyExists) {
+			// Another replica was faster.
+			return applyPolicy(ctx, sched, p)
+		}
+		return "created", err
+	}
+	if err != nil {
+		return "", err
+	}
+	if now.DeleteMS != 0 {
+		if now, err = sched.UndeletePolicy(ctx, defaultNamespace, p.ID); err != nil {
+			return "", err
+		}
+	}
+	if reflect.DeepEqual(now.Policy, p.Normalize()) {
+		return "unchanged", nil
+	}
+	_, err = sched.UpdatePolicy(ctx, defaultNamespace, p, "")
+	return "updated", err
+}
+
+func isKind(err error, kind scheduler.Kind) bool {
+	var e *scheduler.Error
+	return errors.As(err, &e) && e.Kind == kind
+}
+
+// applyError lists every violation of a policy, on a line each.
+func applyError(id string, err error) error {
+	var e *scheduler.Error
+	if !errors.As(err, &e) || len(e.Violations) == 0 {
+		return fmt.Errorf("policy %q: %w", id, err)
+	}
+	var errs []error
+	for _, v := range e.Violations {
+		errs = append(errs, fmt.Errorf("policy %q: %s %s", id, v.Field, v.Description))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "retryd",
+		Short: "Schedules retries and hands them out the millisecond they fall due",
+		Long: `retryd schedules retries. A service reports a failed attempt by gRPC; retryd asks a
+named policy when to try again, keeps the attempt, and streams it to a subscribed
+worker the millisecond it falls due.
+
+Start with:  retryd dev
+
+Every flag can be given in the environment as well: --admin-listen is
+RETRYD_ADMIN_LISTEN. A flag wins over the environment.`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		DisableAutoGenTag: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return flagsFromEnvironment(cmd.Flags(), lookupEnv) },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
+	})
+	root.AddCommand(newDevCommand(), newHealthcheckCommand(), newVersionCommand())
+	return root
+}
+
+// flagsFromEnvironment sets each flag that was not given from its variable,
+// where there is one.
+func flagsFromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) error {
+	var failed error
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Changed || f.Name == "help" {
+			return
+		}
+		value, ok := lookup(envName(f.Name))
+		if !ok {
+			return
+		}
+		if err := f.Value.Set(value); err != nil && failed == nil {
+			failed = fmt.Errorf("invalid value %q in %s, which stands for --%s: %w", value, envName(f.Name), f.Name, err)
+		}
+	})
+	return failed
+}
+
+func envName(flag string) string {
+	return "RETRYD_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
