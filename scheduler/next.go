@@ -35,7 +35,7 @@ type NextAnswer struct {
 	// DueInMS is the time until then, at least 0.
 	DueInMS int64
 	Due     bool
-	// Last is the record of the last report, nil when there is none.
+	// Last is the record of the last failure, nil when there is none.
 	Last *AttemptRecord
 	// Leased is set when the caller has got a lease.
 	Leased *Delivery
@@ -172,7 +172,7 @@ func (t *Task) heldBy(worker string, nowMS int64, shards int) *Delivery {
 }
 
 func (s *Scheduler) tell(t *Task, nowMS int64, leased *Delivery) NextAnswer {
-	a := NextAnswer{State: t.State, Attempt: t.Attempt, Last: t.LastRecord(), Leased: leased}
+	a := NextAnswer{State: t.State, Attempt: t.Attempt, Last: t.LastFailure(), Leased: leased}
 	if _, waiting := t.LookMS(); waiting {
 		a.TimeMS = t.DueMS
 		a.DueInMS = max(0, t.DueMS-nowMS)

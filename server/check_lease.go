@@ -15,12 +15,7 @@ const maxTokens = 1000
 // nextAttempt checks a question for an attempt and returns it in the domain's
 // terms.
 func (c *checker) nextAttempt(r *retryv1.NextAttemptRequest) scheduler.NextRequest {
-	out := scheduler.NextRequest{
-		Namespace: c.namespace(r.GetNamespace()),
-		Wait:      c.duration("wait", r.GetWait(), 0, maxWait),
-		Lease:     c.lease("lease_duration", r.GetLeaseDuration()),
-		Worker:    r.GetWorkerId(),
-	}
+	out := scheduler.NextRequest{Namespace: c.namespace(r.GetNamespace()), Worker: r.GetWorkerId()}
 	switch t := r.GetTarget().(type) {
 	case *retryv1.NextAttemptRequest_TaskId:
 		out.TaskID = t.TaskId
@@ -31,11 +26,13 @@ func (c *checker) nextAttempt(r *retryv1.NextAttemptRequest) scheduler.NextReque
 	case *retryv1.NextAttemptRequest_Queue:
 		out.Queue = t.Queue
 		c.name("queue", t.Queue)
-		if out.Lease == 0 {
-			out.Lease = defaultLease
-		}
 	default:
 		c.add("target", "is missing; one of task_id and queue must be set")
+	}
+	out.Wait = c.duration("wait", r.GetWait(), 0, maxWait)
+	out.Lease = c.lease("lease_duration", r.GetLeaseDuration())
+	if out.Lease == 0 && out.Queue != "" {
+		out.Lease = defaultLease
 	}
 	c.worker(r.GetWorkerId())
 	return out

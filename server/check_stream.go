@@ -22,7 +22,6 @@ func (c *checker) open(o *retryv1.Open) scheduler.SubscribeOptions {
 		Namespace:   c.namespace(o.GetNamespace()),
 		Queues:      o.GetQueues(),
 		MaxInFlight: int(o.GetMaxInFlight()),
-		Lease:       c.lease("lease_duration", o.GetLeaseDuration()),
 		Worker:      o.GetWorkerId(),
 	}
 	c.queues(o.GetQueues())
@@ -32,7 +31,7 @@ func (c *checker) open(o *retryv1.Open) scheduler.SubscribeOptions {
 	if out.MaxInFlight < 1 || out.MaxInFlight > maxInFlight {
 		c.add("max_in_flight", "is %d; allowed: 1 to %d, or 0 for %d", o.GetMaxInFlight(), maxInFlight, defaultInFlight)
 	}
-	if out.Lease == 0 {
+	if out.Lease = c.lease("lease_duration", o.GetLeaseDuration()); out.Lease == 0 {
 		out.Lease = defaultLease
 	}
 	c.worker(o.GetWorkerId())

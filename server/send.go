@@ -35,7 +35,7 @@ func (st *subscription) send() error {
 		subscription: st,
 		results:      st.results,
 		shown:        st.shown,
-		stopping:     st.s.draining,
+		stopping:     st.s.sched.Draining(),
 		aged:         time.NewTimer(drainAfter(connectionAge(st.ctx), st.s.cfg.MaxConnectionAge)),
 		expired:      time.NewTimer(time.Hour),
 	}

@@ -91,7 +91,7 @@ func (st *subscription) settleReports(ctx context.Context, batch []*retryv1.Subs
 		res := &retryv1.OutcomeResult{LeaseToken: batch[i].GetOutcome().GetLeaseToken()}
 		switch {
 		case got.Err != nil:
-			res.Result = &retryv1.OutcomeResult_Error{Error: st.failed(ctx, got.Err)}
+			res.Result = &retryv1.OutcomeResult_Error{Error: st.s.failures.item(ctx, outOfTime(got.Err))}
 		case got.Answer.Record.Success:
 			res.Result = &retryv1.OutcomeResult_Success{Success: wire.SuccessAnswer(&got.Answer)}
 		default:
@@ -107,7 +107,7 @@ func (st *subscription) release(ctx context.Context, o *retryv1.Outcome) {
 		Result:     &retryv1.OutcomeResult_Release{Release: &retryv1.ReleaseLeaseResponse{}},
 	}
 	if err := st.releaseLease(ctx, o); err != nil {
-		res.Result = &retryv1.OutcomeResult_Error{Error: st.failed(ctx, err)}
+		res.Result = &retryv1.OutcomeResult_Error{Error: st.s.failures.item(ctx, outOfTime(err))}
 	}
 	st.answer(&retryv1.SubscribeResponse{Message: &retryv1.SubscribeResponse_OutcomeResult{OutcomeResult: res}})
 }
@@ -140,6 +140,9 @@ func (st *subscription) extend(ctx context.Context, e *retryv1.Extend) {
 	} else {
 		got = st.s.sched.Extend(ctx, st.namespace, tokens, d)
 	}
+	for i := range got {
+		got[i].Err = outOfTime(got[i].Err)
+	}
 	st.answer(&retryv1.SubscribeResponse{Message: &retryv1.SubscribeResponse_ExtendResult{
 		ExtendResult: &retryv1.ExtendResult{Results: st.s.leaseResults(ctx, tokens, got)},
 	}})
@@ -154,12 +157,12 @@ func (st *subscription) answer(r *retryv1.SubscribeResponse) {
 	}
 }
 
-// failed is the error of an outcome. The time that it had was the server's own,
-// so that to run out of it is the store's fault, and the outcome may be sent
-// again.
-func (st *subscription) failed(ctx context.Context, err error) *retryv1.ReportError {
+// outOfTime says of an error what the client may do about it: the time that was
+// run out of was the server's own, so that it is the store's fault, and the
+// message may be sent again.
+func outOfTime(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = &scheduler.Error{Kind: scheduler.KindUnavailable, Cause: err}
+		return &scheduler.Error{Kind: scheduler.KindUnavailable, Cause: err}
 	}
-	return st.s.failures.item(ctx, err)
+	return err
 }

@@ -84,7 +84,7 @@ func (h *retryService) Subscribe(rpc retryv1.RetryService_SubscribeServer) error
 		return st.run(open)
 	case <-st.inbox:
 		return st.unopened()
-	case <-h.s.draining:
+	case <-h.s.sched.Draining():
 		close(st.over)
 		return goingAway()
 	}

@@ -48,7 +48,7 @@ func NextAnswer(a *scheduler.NextAnswer) *retryv1.NextAttemptResponse {
 	if a.TimeMS != 0 {
 		out.Time, out.DueIn = Time(a.TimeMS), Milliseconds(a.DueInMS)
 	}
-	if rec := a.Last; rec != nil && !rec.Success {
+	if rec := a.Last; rec != nil {
 		out.LastDecision = Decision(&rec.Decision, rec.Policy, rec.PolicyRevision)
 	}
 	if a.Leased != nil {
