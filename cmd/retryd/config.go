@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -26,8 +27,8 @@ func lookupEnv(name string) (string, bool) { return os.LookupEnv(name) }
 type config struct {
 	listen, adminListen   string
 	policies              string
-	firstSuccessRetention time.Duration
-	drainTimeout          time.Duration
+	firstSuccessRetention duration
+	drainTimeout          duration
 	logLevel              string
 	logFormat             string
 }
@@ -37,36 +38,46 @@ func (c *config) addTo(flags *pflag.FlagSet) {
 	flags.StringVar(&c.listen, "listen", defaultListen, "address on which gRPC is served; port 0 takes any")
 	flags.StringVar(&c.adminListen, "admin-listen", defaultAdminListen, "address on which /livez and /readyz are served by HTTP; empty for none")
 	flags.StringVar(&c.policies, "policies", "", "YAML file of policies for the namespace \"default\", created at start, or updated where they differ")
-	flags.DurationVar(&c.firstSuccessRetention, "first-success-retention", scheduler.DefaultFirstSuccessRetention, "how long a task is remembered that succeeded at its first attempt")
-	flags.DurationVar(&c.drainTimeout, "drain-timeout", server.DefaultDrainTimeout, "how long calls and streams may take to end when the server is told to stop")
+	c.firstSuccessRetention.value = scheduler.DefaultFirstSuccessRetention
+	flags.Var(&c.firstSuccessRetention, "first-success-retention", "how long a task is remembered that succeeded at its first attempt")
+	c.drainTimeout.value = server.DefaultDrainTimeout
+	flags.Var(&c.drainTimeout, "drain-timeout", "how long calls and streams may take to end when the server is told to stop")
 	flags.StringVar(&c.logLevel, "log-level", "info", "least level of the log: debug, info, warn or error")
 	flags.StringVar(&c.logFormat, "log-format", "text", "form of the log: text or json")
 }
 
-// validate returns everything that is wrong, each setting by its name.
+// validate returns everything that is wrong, each setting by its names.
 func (c *config) validate() error {
 	var errs []error
-	wrong := func(flag string, value any, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("--%s %v (or %s): %w", flag, value, envName(flag), fmt.Errorf(format, args...)))
+	wrong := func(flag, value, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s is %q: %w", setting(flag), value, fmt.Errorf(format, args...)))
 	}
-	loopback := func(flag, addr string) {
-		host, _, err := net.SplitHostPort(addr)
-		switch {
-		case err != nil:
-			wrong(flag, addr, "%w; an address is written host:port", err)
-		case !isLoopback(host):
-			wrong(flag, addr, "the development server has no access control and listens on loopback only, such as %s", defaultListen)
+	loopback := func(flag, addr, example string) {
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			wrong(flag, addr, "it must be host:port, such as %s", example)
+			return
+		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			wrong(flag, addr, "its port must be a number from 0 to 65535")
+		}
+		if !isLoopback(host) {
+			wrong(flag, addr, "the development server has no access control and listens on loopback only, such as %s", example)
 		}
 	}
-	loopback("listen", c.listen)
+	loopback("listen", c.listen, defaultListen)
 	if c.adminListen != "" {
-		loopback("admin-listen", c.adminListen)
+		loopback("admin-listen", c.adminListen, defaultAdminListen)
 	}
-	if c.firstSuccessRetention <= 0 {
-		wrong("first-success-retention", c.firstSuccessRetention, "it must be positive")
-	}
-	if c.drainTimeout <= 0 {
-		wrong("drain-timeout", c.drainTimeout, "it must be positive")
+	for _, d := range []struct {
+		flag string
+		duration
+	}{{"first-success-retention", c.firstSuccessRetention}, {"drain-timeout", c.drainTimeout}} {
+		if d.unread {
+			wrong(d.flag, d.given, "it must be a duration, such as 90s, 5m or 1h30m")
+		} else if d.value < time.Millisecond {
+			wrong(d.flag, d.value.String(), "it must be at least 1ms")
+		}
 	}
 	if err := new(slog.Level).UnmarshalText([]byte(c.logLevel)); err != nil {
 		wrong("log-level", c.logLevel, "it must be debug, info, warn or error")
@@ -76,6 +87,35 @@ func (c *config) validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// setting names a setting in the two ways in which it can be given.
+func setting(flag string) string { return "--" + flag + " (or " + envName(flag) + ")" }
+
+// duration is a flag whose value is judged with all others, by validate, and not
+// when it is read: so whoever gives three wrong ones is told of three.
+type duration struct {
+	value time.Duration
+	// given is what could not be read, where unread is set.
+	given  string
+	unread bool
+}
+
+// Set implements [pflag.Value].
+func (d *duration) Set(s string) error {
+	v, err := time.ParseDuration(s)
+	if err != nil {
+		d.given, d.unread = s, true
+		return nil //nolint:nilerr // validate tells it
+	}
+	d.value, d.unread = v, false
+	return nil
+}
+
+// String implements [pflag.Value].
+func (d *duration) String() string { return d.value.String() }
+
+// Type implements [pflag.Value].
+func (d *duration) Type() string { return "duration" }
 
 func isLoopback(host string) bool {
 	if host == "localhost" {

@@ -28,34 +28,34 @@ type daemon struct {
 	listener, admin net.Listener
 }
 
-// newDaemon joins the parts over a store and binds the ports, so that whoever
-// asked for port 0 can read the address.
-func newDaemon(ctx context.Context, cfg config, store scheduler.Store, reflection bool, log *slog.Logger) (*daemon, error) {
+// newDaemon joins the parts over a store, puts the policies into it and binds the
+// ports, so that whoever asked for port 0 can read the address.
+func newDaemon(ctx context.Context, cfg config, store scheduler.Store, policies []policy.Policy, reflection bool, log *slog.Logger) (*daemon, error) {
 	d := &daemon{cfg: cfg, log: log}
 	var err error
-	if d.sched, err = scheduler.New(store, scheduler.Config{Log: log, FirstSuccessRetention: cfg.firstSuccessRetention}); err != nil {
+	if d.sched, err = scheduler.New(store, scheduler.Config{Log: log, FirstSuccessRetention: cfg.firstSuccessRetention.value}); err != nil {
 		return nil, err
 	}
-	if d.server, err = server.New(server.Config{Log: log, Reflection: reflection, DrainTimeout: cfg.drainTimeout}, d.sched); err != nil {
+	if d.server, err = server.New(server.Config{Log: log, Reflection: reflection, DrainTimeout: cfg.drainTimeout.value}, d.sched); err != nil {
 		return nil, err
+	}
+	if err := applyPolicies(ctx, log, d.sched, policies); err != nil {
+		return nil, fmt.Errorf("%s: %w", setting("policies"), err)
 	}
 	var listen net.ListenConfig
 	if d.listener, err = listen.Listen(ctx, "tcp", cfg.listen); err != nil {
-		return nil, fmt.Errorf("--listen: %w", err)
+		return nil, fmt.Errorf("%s: %w", setting("listen"), err)
 	}
 	if cfg.adminListen != "" {
 		if d.admin, err = listen.Listen(ctx, "tcp", cfg.adminListen); err != nil {
-			return nil, errors.Join(fmt.Errorf("--admin-listen: %w", err), d.listener.Close())
+			return nil, errors.Join(fmt.Errorf("%s: %w", setting("admin-listen"), err), d.listener.Close())
 		}
 	}
 	return d, nil
 }
 
 // run serves until ctx ends, then drains. It returns nil after an orderly end.
-func (d *daemon) run(ctx context.Context, policies []policy.Policy) error {
-	if err := applyPolicies(ctx, d.log, d.sched, policies); err != nil {
-		return errors.Join(fmt.Errorf("--policies: %w", err), d.close())
-	}
+func (d *daemon) run(ctx context.Context) error {
 	// The loops outlive the server: while it drains, outcomes are still taken.
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()

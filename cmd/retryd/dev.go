@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -41,14 +42,14 @@ func runDev(cmd *cobra.Command, cfg config) error {
 		}
 		policies = overlay(policies, own)
 	}
-	d, err := newDaemon(cmd.Context(), cfg, memstore.New(memstore.Config{}), true, newLog(cfg, cmd.ErrOrStderr()))
+	d, err := newDaemon(cmd.Context(), cfg, memstore.New(memstore.Config{}), policies, true, newLog(cfg, cmd.ErrOrStderr()))
 	if err != nil {
 		return err
 	}
 	if err := greet(cmd.OutOrStdout(), d, policies); err != nil {
-		return err
+		return errors.Join(err, d.close())
 	}
-	return d.run(cmd.Context(), policies)
+	return d.run(cmd.Context())
 }
 
 // overlay returns base with the policies of over in the place of those of the

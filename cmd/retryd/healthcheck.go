@@ -38,7 +38,7 @@ func checkHealth(ctx context.Context, addr string) error {
 	if err != nil {
 		return fmt.Errorf("--addr %q: %w", addr, err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }() // the answer is what counts
 	answer, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
 	if err != nil {
 		return fmt.Errorf("%s does not answer: %w", addr, err)

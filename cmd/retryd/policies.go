@@ -26,11 +26,11 @@ const defaultNamespace = "default"
 func readPolicies(path string) ([]policy.Policy, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("--policies: %w", err)
+		return nil, fmt.Errorf("%s: %w", setting("policies"), err)
 	}
 	policies, err := parsePolicies(data)
 	if err != nil {
-		return nil, fmt.Errorf("--policies %s: %w", path, err)
+		return nil, fmt.Errorf("%s %s: %w", setting("policies"), path, err)
 	}
 	return policies, nil
 }

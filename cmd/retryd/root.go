@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -35,7 +36,7 @@ RETRYD_ADMIN_LISTEN. A flag wins over the environment.`,
 // flagsFromEnvironment sets each flag that was not given from its variable,
 // where there is one.
 func flagsFromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) error {
-	var failed error
+	var errs []error
 	flags.VisitAll(func(f *pflag.Flag) {
 		if f.Changed || f.Name == "help" {
 			return
@@ -44,11 +45,11 @@ func flagsFromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, boo
 		if !ok {
 			return
 		}
-		if err := f.Value.Set(value); err != nil && failed == nil {
-			failed = fmt.Errorf("invalid value %q in %s, which stands for --%s: %w", value, envName(f.Name), f.Name, err)
+		if err := f.Value.Set(value); err != nil {
+			errs = append(errs, fmt.Errorf("%s is %q: %w", setting(f.Name), value, err))
 		}
 	})
-	return failed
+	return errors.Join(errs...)
 }
 
 func envName(flag string) string {
