@@ -1,0 +1,195 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/retryd/retryd/client"
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/scheduler/memstore"
+	"github.com/retryd/retryd/server"
+)
+
+// wire is a way to a server that tests can move to another server.
+type wire struct {
+	mu  sync.Mutex
+	lis *bufconn.Listener
+}
+
+var errUnplugged = errors.New("unplugged")
+
+func (w *wire) plug(lis *bufconn.Listener) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lis = lis
+}
+
+func (w *wire) dial(ctx context.Context, _ string) (net.Conn, error) {
+	w.mu.Lock()
+	lis := w.lis
+	w.mu.Unlock()
+	if lis == nil {
+		return nil, errUnplugged
+	}
+	return lis.DialContext(ctx)
+}
+
+// client makes one that is closed when the test ends.
+func (w *wire) client(t testing.TB, opts ...client.Option) *client.Client {
+	t.Helper()
+	c, err := client.New("passthrough:///test", append([]client.Option{
+		client.WithInsecure(),
+		client.WithLogger(slog.New(slog.DiscardHandler)),
+		client.WithDialOptions(grpc.WithContextDialer(w.dial)),
+	}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// site is a server on a store in memory.
+type site struct {
+	wire
+	t     testing.TB
+	sched *scheduler.Scheduler
+	stop  func()
+}
+
+func newSite(t testing.TB) *site {
+	t.Helper()
+	sched, err := scheduler.New(memstore.New(memstore.Config{}), scheduler.Config{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{t: t, sched: sched}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := sched.Run(ctx); err != nil {
+			t.Errorf("scheduler: %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	s.serve()
+	t.Cleanup(func() { s.stop() })
+	return s
+}
+
+// serve runs a server until stop, which waits for it.
+func (s *site) serve() {
+	s.t.Helper()
+	srv, err := server.New(server.Config{
+		Log: slog.New(slog.DiscardHandler), DrainTimeout: time.Second,
+	}, s.sched)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	lis := bufconn.Listen(1 << 20)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := srv.Run(ctx, lis); err != nil {
+			s.t.Errorf("server: %v", err)
+		}
+	})
+	s.plug(lis)
+	s.stop = func() {
+		s.plug(nil)
+		cancel()
+		running.Wait()
+	}
+}
+
+// policy creates one that retries everything after the delay.
+func policy(t testing.TB, c *client.Client, id string, delay time.Duration, retries int32) {
+	t.Helper()
+	_, err := c.Policies().CreatePolicy(t.Context(), &retryv1.CreatePolicyRequest{Policy: &retryv1.Policy{
+		Id: id, DisplayName: id, MaxRetries: retries, DefaultAction: retryv1.Action_ACTION_RETRY,
+		Schedule: &retryv1.Policy_Fixed{Fixed: &retryv1.FixedDelay{Delay: durationpb.New(delay)}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// running is a worker at work.
+type running struct {
+	t      testing.TB
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error
+	once   sync.Once
+}
+
+// work runs a worker until stop, at the latest when the test ends.
+func work(t testing.TB, c *client.Client, queues []string, h client.Handler, opts ...client.WorkerOption) *running {
+	t.Helper()
+	w, err := client.NewWorker(c, queues, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	r := &running{t: t, cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(r.done)
+		r.err = w.Run(ctx, h)
+	}()
+	t.Cleanup(func() { _ = r.stop() })
+	return r
+}
+
+// stop ends the worker and gives back what Run returned.
+func (r *running) stop() error {
+	r.cancel()
+	<-r.done
+	return r.err
+}
+
+// recv waits for a value, but not for ever.
+func recv[T any](t testing.TB, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(time.Minute):
+		t.Fatal("nothing came in a minute")
+		panic("unreachable")
+	}
+}
+
+// fail reports the first failure of a task.
+func fail(t testing.TB, c *client.Client, queue, id, policy string) *client.Decision {
+	t.Helper()
+	d, err := c.ReportFailure(t.Context(), client.Task{
+		ID: id, Queue: queue, Policy: policy, Payload: []byte("payload of " + id),
+	}, client.HTTPFailure(503, ""), client.WithAttempt(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// stateOf asks where a task stands.
+func stateOf(t testing.TB, c *client.Client, id string) *client.NextAttempt {
+	t.Helper()
+	n, err := c.NextAttempt(t.Context(), client.Next{TaskID: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
