@@ -45,9 +45,9 @@ func (s Step) sentence() string {
 		if a(1) == 0 {
 			return "The policy allows no retries."
 		}
-		return fmt.Sprintf("%d retries have been used, and the policy allows %d.", a(0), a(1))
+		return fmt.Sprintf("Retries used: %d; the policy allows %d.", a(0), a(1))
 	case StepRuleRetriesUsed:
-		return fmt.Sprintf("%d retries have been used under rule %q, which allows %d.", a(0), s.Text, a(1))
+		return fmt.Sprintf("Retries used under rule %q: %d; it allows %d.", s.Text, a(0), a(1))
 	case StepMaxElapsed:
 		return fmt.Sprintf("The next attempt would be at %s, past max_elapsed: %s after the first failure is %s.", moment(a(0)), words(a(2)), moment(a(1)))
 	case StepDeadline:

@@ -82,9 +82,10 @@ func (c *Compiled) lastFree(from span, limit int64, z *zoneCursor) int64 {
 // noMoment is before all that the API can express.
 const noMoment = minTimeMS - 1
 
-// maxSweep bounds the work for one preview. Spreads of months over windows of
-// minutes would get there; the range then ends at the last moment seen.
-const maxSweep = 20_000
+// maxSweep bounds the work for one preview: a year of five windows a day. Only
+// spreads that lead through more, from window to window, get there; the range
+// then ends at the last moment seen.
+const maxSweep = 4000
 
 // sweep goes through all moments that draws can reach, in order of time, and
 // gives the last free one. pending holds what is reached and not yet looked at,
@@ -94,7 +95,7 @@ func (c *Compiled) sweep(from span, limit int64, z *zoneCursor) int64 {
 	pending := []span{from}
 	best := int64(noMoment)
 	for range maxSweep {
-		if len(pending) == 0 || pending[0].lo > limit {
+		if len(pending) == 0 || pending[0].lo > min(limit, horizon) {
 			break
 		}
 		t := pending[0].lo
@@ -115,7 +116,37 @@ func (c *Compiled) sweep(from span, limit int64, z *zoneCursor) int64 {
 			pending = insertSpan(pending, span{end, later(end, w.spreadMS)})
 		}
 	}
+	// Beyond the horizon no window is left any more, so that only what is free
+	// counts: the last of it is found from the end.
+	for i := len(pending) - 1; i >= 0; i-- {
+		s := span{max(pending[i].lo, horizon), min(pending[i].hi, limit)}
+		if at := c.freeBefore(s, z); at > noMoment {
+			return max(best, at)
+		}
+	}
 	return best
+}
+
+// freeBefore gives the last free moment of the span; noMoment when it finds
+// none.
+func (c *Compiled) freeBefore(s span, z *zoneCursor) int64 {
+	t := s.hi
+	for range maxSweep {
+		opened := t + 1
+		for i := range c.windows {
+			if open, is := c.windows[i].spanAt(t, z); is {
+				opened = min(opened, open.lo)
+			}
+		}
+		if t < s.lo {
+			break
+		}
+		if opened > t {
+			return t
+		}
+		t = opened - 1
+	}
+	return noMoment
 }
 
 // insertSpan keeps the list in order and joins what overlaps or touches.
@@ -152,7 +183,15 @@ func (w *window) startAfter(t int64, z *zoneCursor) int64 {
 	}
 	sec := floorDiv(t, 1000)
 	loc := z.in(w.zone)
-	today := floorDiv(sec+z.period(loc, sec).offset, secondsPerDay)
+	p := z.period(loc, sec)
+	today := floorDiv(sec+p.offset, secondsPerDay)
+	if p.calmAt(sec) {
+		for day := today; ; day++ {
+			if from := (day*secondsPerDay + w.start - p.offset) * 1000; from > t && w.startsOn(day) {
+				return from
+			}
+		}
+	}
 	// The next day of the week, and as many more as a clock change may empty.
 	for day := today - 2; day <= today+16; day++ {
 		if !w.startsOn(day) {

@@ -60,7 +60,7 @@ func TestRange(t *testing.T) {
 			failed(1), 0, 20*minute - 1},
 		{"the spread is cut by the bound", bounded(full(time.Hour, daily("12:20", "14:00", time.Hour)), 150*time.Minute),
 			failed(1), 0, 150 * minute},
-		{"a long range", full(100 * 24 * time.Hour, daily("20:00", "08:00", time.Hour)), failed(1), 0, 100 * day},
+		{"a long range", full(100*24*time.Hour, daily("20:00", "08:00", time.Hour)), failed(1), 0, 100 * day},
 		{"a long range that ends in a window", full(100*24*time.Hour, daily("11:59", "14:00", time.Hour)), failed(1), 2 * hour, 100*day + 3*hour},
 		{"all but the first day past the bound", bounded(full(100*24*time.Hour, daily("13:00", "12:00", 0)), 100*24*time.Hour-time.Minute),
 			failed(1), 0, 99*day + hour - 1},

@@ -98,9 +98,11 @@ func (c *checker) schedule(p *Policy) {
 	if s.Dates != nil {
 		set = append(set, "dates")
 		c.count("dates.times", len(s.Dates.Times), 1, maxScheduleList)
+		inYears := false
 		for i, t := range s.Dates.Times {
 			field := fmt.Sprintf("dates.times[%d]", i)
-			if c.time(field, t) && i > 0 && unixMS(t) <= unixMS(s.Dates.Times[i-1]) {
+			before := inYears
+			if inYears = c.time(field, t); inYears && before && unixMS(t) <= unixMS(s.Dates.Times[i-1]) {
 				c.add(field, "is %s; allowed: later, by a millisecond at least, than the one before, %s",
 					t.UTC().Format(time.RFC3339Nano), s.Dates.Times[i-1].UTC().Format(time.RFC3339Nano))
 			}

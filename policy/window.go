@@ -89,49 +89,57 @@ func (w *window) on(day int64, loc *time.Location) (from, to int64) {
 
 // calm is how long before and after a moment the offset must stay the same for
 // plain arithmetic to do: a window and the search for its ends reach no further.
-const calm = 4 * secondsPerDay
+const calm = 8 * secondsPerDay
 
-// endAt gives the end, in milliseconds, of the window where it is open at t;
-// where two of its days overlap, the later.
-func (w *window) endAt(t int64, z *zoneCursor) (endMS int64, open bool) {
+func (p period) calmAt(sec int64) bool {
+	return sec-calm >= p.from && sec+calm < p.to
+}
+
+// spanAt gives when the window that is open at t opened and when it ends, in
+// milliseconds; where two of its days overlap, that of the later end. The span's
+// hi is the window's end, and so outside it.
+func (w *window) spanAt(t int64, z *zoneCursor) (open span, is bool) {
 	if w.once {
-		return w.untilMS, w.fromMS <= t && t < w.untilMS
+		return span{w.fromMS, w.untilMS}, w.fromMS <= t && t < w.untilMS
 	}
 	sec := floorDiv(t, 1000)
 	loc := z.in(w.zone)
 	p := z.period(loc, sec)
-	today := floorDiv(sec+p.offset, secondsPerDay)
-	if sec-calm >= p.from && sec+calm < p.to {
-		local := sec + p.offset
+	local := sec + p.offset
+	today := floorDiv(local, secondsPerDay)
+	if p.calmAt(sec) {
 		for day := today; day >= today-1; day-- {
-			midnight := day * secondsPerDay
-			if w.startsOn(day) && midnight+w.start <= local && local < midnight+w.end {
-				return (midnight + w.end - p.offset) * 1000, true
+			from, to := day*secondsPerDay+w.start, day*secondsPerDay+w.end
+			if from <= local && local < to && w.startsOn(day) {
+				return span{(from - p.offset) * 1000, (to - p.offset) * 1000}, true
 			}
 		}
-		return 0, false
+		return span{}, false
 	}
 	// Around a clock change all days are tried that it may have moved here: zones
 	// have skipped and repeated whole days, and a change just after midnight goes
 	// back to the evening before.
-	var end int64
 	for day := today + 2; day >= today-2; day-- {
 		if !w.startsOn(day) {
 			continue
 		}
-		if from, to := w.on(day, loc); from <= sec && sec < to && (!open || to > end) {
-			end, open = to, true
+		from, to := w.on(day, loc)
+		if from <= sec && sec < to && (!is || to*1000 > open.hi) {
+			open, is = span{from * 1000, to * 1000}, true
 		}
 	}
-	return end * 1000, open
+	return open, is
 }
 
 // zoneCursor is where a search through time stands: the task's zone, and the
-// last period looked up, which serves all windows of one zone.
+// periods looked up last, of which a policy's few zones need one each.
 type zoneCursor struct {
-	task *time.Location
-	loc  *time.Location
-	p    period
+	task  *time.Location
+	known [3]struct {
+		loc *time.Location
+		p   period
+	}
+	oldest int
 }
 
 func (z *zoneCursor) in(zone *time.Location) *time.Location {
@@ -142,10 +150,15 @@ func (z *zoneCursor) in(zone *time.Location) *time.Location {
 }
 
 func (z *zoneCursor) period(loc *time.Location, sec int64) period {
-	if z.loc != loc || sec < z.p.from || sec >= z.p.to {
-		z.loc, z.p = loc, periodAt(loc, sec)
+	for i := range z.known {
+		if k := &z.known[i]; k.loc == loc && k.p.from <= sec && sec < k.p.to {
+			return k.p
+		}
 	}
-	return z.p
+	k := &z.known[z.oldest]
+	z.oldest = (z.oldest + 1) % len(z.known)
+	k.loc, k.p = loc, periodAt(loc, sec)
+	return k.p
 }
 
 // openAt gives the window that is open at t with its end in milliseconds; of
@@ -154,9 +167,9 @@ func (z *zoneCursor) period(loc *time.Location, sec int64) period {
 func (c *Compiled) openAt(t int64, z *zoneCursor) (open *window, endMS int64) {
 	for i := range c.windows {
 		w := &c.windows[i]
-		end, in := w.endAt(t, z)
-		if in && (open == nil || end > endMS || end == endMS && w.spreadMS > open.spreadMS) {
-			open, endMS = w, end
+		s, in := w.spanAt(t, z)
+		if in && (open == nil || s.hi > endMS || s.hi == endMS && w.spreadMS > open.spreadMS) {
+			open, endMS = w, s.hi
 		}
 	}
 	return open, endMS
