@@ -59,60 +59,69 @@ func (w *wire) client(t testing.TB, opts ...client.Option) *client.Client {
 	return c
 }
 
-// site is a server on a store in memory.
+// site is a store in memory, and at most one server on it.
 type site struct {
 	wire
 	t     testing.TB
-	sched *scheduler.Scheduler
-	stop  func()
+	store *memstore.Store
+
+	mu   sync.Mutex
+	halt func()
 }
 
 func newSite(t testing.TB) *site {
 	t.Helper()
-	sched, err := scheduler.New(memstore.New(memstore.Config{}), scheduler.Config{Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &site{t: t, sched: sched}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	var running sync.WaitGroup
-	running.Go(func() {
-		if err := sched.Run(ctx); err != nil {
-			t.Errorf("scheduler: %v", err)
-		}
-	})
-	t.Cleanup(func() {
-		cancel()
-		running.Wait()
-	})
+	s := &site{t: t, store: memstore.New(memstore.Config{})}
 	s.serve()
-	t.Cleanup(func() { s.stop() })
+	t.Cleanup(s.stop)
 	return s
 }
 
-// serve runs a server until stop, which waits for it.
+// serve runs a server, as a process of its own would, until stop.
 func (s *site) serve() {
-	s.t.Helper()
-	srv, err := server.New(server.Config{
-		Log: slog.New(slog.DiscardHandler), DrainTimeout: time.Second,
-	}, s.sched)
+	log := slog.New(slog.DiscardHandler)
+	sched, err := scheduler.New(s.store, scheduler.Config{Log: log})
 	if err != nil {
-		s.t.Fatal(err)
+		s.t.Error(err)
+		return
+	}
+	srv, err := server.New(server.Config{Log: log, DrainTimeout: time.Second}, sched)
+	if err != nil {
+		s.t.Error(err)
+		return
 	}
 	lis := bufconn.Listen(1 << 20)
-	ctx, cancel := context.WithCancel(context.WithoutCancel(s.t.Context()))
-	var running sync.WaitGroup
-	running.Go(func() {
-		if err := srv.Run(ctx, lis); err != nil {
+	scheduling, unschedule := context.WithCancel(context.WithoutCancel(s.t.Context()))
+	serving, unserve := context.WithCancel(scheduling)
+	var scheduled, served sync.WaitGroup
+	scheduled.Go(func() {
+		if err := sched.Run(scheduling); err != nil {
+			s.t.Errorf("scheduler: %v", err)
+		}
+	})
+	served.Go(func() {
+		if err := srv.Run(serving, lis); err != nil {
 			s.t.Errorf("server: %v", err)
 		}
 	})
 	s.plug(lis)
-	s.stop = func() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.halt = func() {
 		s.plug(nil)
-		cancel()
-		running.Wait()
+		unserve()
+		served.Wait()
+		unschedule()
+		scheduled.Wait()
 	}
+}
+
+// stop stops the server, as a signal to its process would, and waits for it.
+func (s *site) stop() {
+	s.mu.Lock()
+	halt := s.halt
+	s.mu.Unlock()
+	halt()
 }
 
 // policy creates one that retries everything after the delay.
