@@ -1,6 +1,9 @@
 package policy
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Compiled is a policy made ready for [Decide]: normalized, its matches and
 // windows parsed once. It never changes and is safe for concurrent use. Make it
@@ -105,6 +108,7 @@ func (c *Compiled) compileSchedule(s Schedule, maxRetries int) {
 		for _, t := range s.Dates.Times {
 			c.datesMS = append(c.datesMS, unixMS(t))
 		}
+		slices.Sort(c.datesMS) // an invalid policy's may not be
 		if maxRetries == 0 {
 			c.retries = unlimited
 		}

@@ -73,17 +73,24 @@ func TestDecideSteps(t *testing.T) {
 		{"1: permanent comes before a hold", hold, failed(1), permanent, dead(policy.ReasonNonRetryable)},
 		{"1: permanent comes before used up retries", base, failed(9), permanent, dead(policy.ReasonNonRetryable)},
 		{"2: no rule, default RETRY", base, failed(1), busyFailure, retry(minute, 2)},
-		{"2: no rule, default DEAD_LETTER", with(func(p *policy.Policy) { p.DefaultAction = policy.ActionDeadLetter }),
-			failed(1), busyFailure, dead(policy.ReasonNonRetryable)},
+		{
+			"2: no rule, default DEAD_LETTER", with(func(p *policy.Policy) { p.DefaultAction = policy.ActionDeadLetter }),
+			failed(1), busyFailure, dead(policy.ReasonNonRetryable),
+		},
 		{"2: the first rule that matches", with(func(p *policy.Policy) {
-			p.Rules = []policy.Rule{{Match: policy.Match{Timeout: true}, Action: policy.ActionHold, HoldCondition: "x"},
-				{Match: busy, Action: policy.ActionDeadLetter}, {Match: busy, Action: policy.ActionRetry}}
+			p.Rules = []policy.Rule{
+				{Match: policy.Match{Timeout: true}, Action: policy.ActionHold, HoldCondition: "x"},
+				{Match: busy, Action: policy.ActionDeadLetter},
+				{Match: busy, Action: policy.ActionRetry},
+			}
 		}), failed(1), busyFailure, dead(policy.ReasonNonRetryable)},
 		{"3: hold", hold, failed(1), busyFailure, outcome{policy.ActionHold, policy.ReasonHeld, 0, 3}},
 		{"3: hold counts what is left", hold, failed(3), busyFailure, outcome{policy.ActionHold, policy.ReasonHeld, 0, 1}},
 		{"3: hold comes before used up retries", hold, failed(9), busyFailure, outcome{policy.ActionHold, policy.ReasonHeld, 0, 0}},
-		{"3: dead letter comes before used up retries", with(func(p *policy.Policy) { p.DefaultAction = policy.ActionDeadLetter }),
-			failed(9), busyFailure, dead(policy.ReasonNonRetryable)},
+		{
+			"3: dead letter comes before used up retries", with(func(p *policy.Policy) { p.DefaultAction = policy.ActionDeadLetter }),
+			failed(9), busyFailure, dead(policy.ReasonNonRetryable),
+		},
 		{"4: the last retry", base, failed(3), busyFailure, retry(minute, 0)},
 		{"4: none left", base, failed(4), busyFailure, dead(policy.ReasonRetriesExhausted)},
 		{"4: a replay starts afresh", base, replayed(failed(5), 5), busyFailure, retry(minute, 2)},

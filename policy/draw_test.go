@@ -61,11 +61,11 @@ func TestDrawsGolden(t *testing.T) {
 func TestRuleHashGolden(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]uint64{
-		"":              0x813f0174a2367c13,
-		"dns":           0x842b15af3f9efbb0,
-		"rate-limited":  0x855bdfd5abaf4ca3,
-		"rate-limitee":  0x14728a5195946d38,
-		"zażółć gęślą ": 0xf5f4c027a053894b,
+		"":             0x813f0174a2367c13,
+		"dns":          0x842b15af3f9efbb0,
+		"rate-limited": 0x855bdfd5abaf4ca3,
+		"rate-limitee": 0x14728a5195946d38,
+		"zażółć gęślą": 0x29f8f98bf6b28ab9,
 	} {
 		if got := policy.RuleHash(name); got != want {
 			t.Errorf("RuleHash(%q) = %#x, want %#x", name, got, want)

@@ -61,16 +61,25 @@ func TestExplain(t *testing.T) {
 		failure policy.Failure
 		want    []string
 	}{
-		{"permanent", flat, failed(1), policy.Failure{Permanent: true},
-			[]string{"The failure is permanent: it is never retried, whatever the policy says."}},
-		{"held", ruled(flat, policy.Rule{Name: "h", Action: policy.ActionHold, HoldCondition: "c"}), failed(1), status(503),
-			[]string{`Rule 1, "h", matched; its action is HOLD.`, `The task is held until the condition "c" is released.`}},
-		{"dead letter", ruled(flat, policy.Rule{Action: policy.ActionDeadLetter}), failed(1), status(503),
-			[]string{"Rule 1, which has no name, matched; its action is DEAD_LETTER."}},
+		{
+			"permanent", flat, failed(1),
+			policy.Failure{Permanent: true},
+			[]string{"The failure is permanent: it is never retried, whatever the policy says."},
+		},
+		{
+			"held", ruled(flat, policy.Rule{Name: "h", Action: policy.ActionHold, HoldCondition: "c"}), failed(1), status(503),
+			[]string{`Rule 1, "h", matched; its action is HOLD.`, `The task is held until the condition "c" is released.`},
+		},
+		{
+			"dead letter", ruled(flat, policy.Rule{Action: policy.ActionDeadLetter}), failed(1), status(503),
+			[]string{"Rule 1, which has no name, matched; its action is DEAD_LETTER."},
+		},
 		{"retries used", flat, failed(10), status(503), []string{no, "Retries used: 9; the policy allows 9."}},
 		{"no retries", retrying(0, policy.Schedule{}), failed(1), status(503), []string{no, "The policy allows no retries."}},
-		{"rule's retries used", ruled(flat, policy.Rule{Name: "r", Action: policy.ActionRetry, MaxRetries: 1}), counted, status(503),
-			[]string{`Rule 1, "r", matched; its action is RETRY.`, `Retries used under rule "r": 1; it allows 1.`}},
+		{
+			"rule's retries used", ruled(flat, policy.Rule{Name: "r", Action: policy.ActionRetry, MaxRetries: 1}), counted, status(503),
+			[]string{`Rule 1, "r", matched; its action is RETRY.`, `Retries used under rule "r": 1; it allows 1.`},
+		},
 		{"fixed", flat, failed(1), status(503), []string{no, thirty, due("2026-01-01T12:01:30Z", "1 min 30 s")}},
 		{"exponential, cut", expo, failed(5), status(503), []string{
 			no, "Retry 5: 1 s times 1.5 to the power of 4 is a delay of 5.063 s.", "The delay is cut to max_delay, 4 s.",
@@ -211,7 +220,11 @@ func TestExplainWhatever(t *testing.T) {
 	t.Parallel()
 	for code := range 256 {
 		for _, args := range [][]int64{
-			nil, {1}, {0, 0, 0, 0, 0, 0, 0}, {-1, -1, -1, -1, -1, -1}, {256, 256, 256},
+			nil,
+			{1},
+			{0, 0, 0, 0, 0, 0, 0},
+			{-1, -1, -1, -1, -1, -1},
+			{256, 256, 256},
 			{math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64},
 			{math.MinInt64, math.MinInt64, math.MinInt64, math.MinInt64, math.MinInt64},
 		} {

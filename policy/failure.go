@@ -91,11 +91,11 @@ func (f Failure) Validate() []Violation {
 		if f.Outcome == "" {
 			c.add("outcome", "is empty; allowed: 1 to %d bytes", maxTokenBytes)
 		}
-		c.text("outcome", f.Outcome, maxTokenBytes)
+		c.text("outcome", f.Outcome)
 	default:
 		c.add("cause", "is missing; one of http, grpc, timeout, connection and outcome must be set")
 	}
-	c.text("code", f.Code, maxTokenBytes)
+	c.text("code", f.Code)
 	return c.list
 }
 

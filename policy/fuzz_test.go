@@ -286,8 +286,17 @@ func FuzzRetryAfter(f *testing.F) {
 // FuzzMatchCodes holds what Validate takes to what a match does with it.
 func FuzzMatchCodes(f *testing.F) {
 	for _, seed := range [][2]string{
-		{"20429", "20429"}, {"30003-30007", "30005"}, {"sms/*", "sms/1"}, {"*", "x"}, {"E-1", "E-1"}, {"5-3", "4"},
-		{"5XX", "503"}, {"429", "429"}, {"UNAVAILABLE", "14"}, {"0-18446744073709551615", "18446744073709551615"}, {"", ""},
+		{"20429", "20429"},
+		{"30003-30007", "30005"},
+		{"sms/*", "sms/1"},
+		{"*", "x"},
+		{"E-1", "E-1"},
+		{"5-3", "4"},
+		{"5XX", "503"},
+		{"429", "429"},
+		{"UNAVAILABLE", "14"},
+		{"0-18446744073709551615", "18446744073709551615"},
+		{"", ""},
 	} {
 		f.Add(seed[0], seed[1])
 	}
@@ -295,8 +304,11 @@ func FuzzMatchCodes(f *testing.F) {
 		p := retrying(3, fixed(time.Second))
 		p.DefaultAction = policy.ActionDeadLetter
 		lists := []policy.Match{
-			{Codes: []string{token}}, {Codes: []string{"*"}, CodesExcept: []string{token}}, {Statuses: []string{token}},
-			{GRPCCodes: []string{token}}, {Outcomes: []string{token}},
+			{Codes: []string{token}},
+			{Codes: []string{"*"}, CodesExcept: []string{token}},
+			{Statuses: []string{token}},
+			{GRPCCodes: []string{token}},
+			{Outcomes: []string{token}},
 		}
 		fail := policy.Failure{Cause: policy.CauseOutcome, Outcome: code, Code: code}
 		if len(fail.Validate()) > 0 {

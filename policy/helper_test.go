@@ -1,7 +1,6 @@
 package policy_test
 
 import (
-	"math"
 	"testing"
 	"time"
 
@@ -19,11 +18,11 @@ const (
 )
 
 // ms reads an RFC 3339 time as Unix milliseconds.
-func ms(t testing.TB, s string) int64 {
-	t.Helper()
+func ms(tb testing.TB, s string) int64 {
+	tb.Helper()
 	at, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return at.UnixMilli()
 }
@@ -53,20 +52,20 @@ func delays(d ...time.Duration) policy.Schedule {
 	return policy.Schedule{Delays: &policy.DelayList{Delays: d}}
 }
 
-func dates(t testing.TB, times ...string) policy.Schedule {
-	t.Helper()
+func dates(tb testing.TB, times ...string) policy.Schedule {
+	tb.Helper()
 	list := &policy.DateList{}
 	for _, s := range times {
-		list.Times = append(list.Times, time.UnixMilli(ms(t, s)).UTC())
+		list.Times = append(list.Times, time.UnixMilli(ms(tb, s)).UTC())
 	}
 	return policy.Schedule{Dates: list}
 }
 
 // compile refuses what a server would have refused.
-func compile(t testing.TB, p policy.Policy) *policy.Compiled {
-	t.Helper()
+func compile(tb testing.TB, p policy.Policy) *policy.Compiled {
+	tb.Helper()
 	if v := p.Validate(noonMS); v != nil {
-		t.Fatalf("invalid policy: %v", v)
+		tb.Fatalf("invalid policy: %v", v)
 	}
 	return policy.Compile(p)
 }
@@ -99,5 +98,3 @@ func step(d policy.Decision, code policy.StepCode) (policy.Step, bool) {
 	}
 	return policy.Step{}, false
 }
-
-func floatOf(arg int64) float64 { return math.Float64frombits(uint64(arg)) }

@@ -118,8 +118,8 @@ func (c *Compiled) sweep(from span, limit int64, z *zoneCursor) int64 {
 	}
 	// Beyond the horizon no window is left any more, so that only what is free
 	// counts: the last of it is found from the end.
-	for i := len(pending) - 1; i >= 0; i-- {
-		s := span{max(pending[i].lo, horizon), min(pending[i].hi, limit)}
+	for _, reached := range slices.Backward(pending) {
+		s := span{max(reached.lo, horizon), min(reached.hi, limit)}
 		if at := c.freeBefore(s, z); at > noMoment {
 			return max(best, at)
 		}

@@ -100,9 +100,9 @@ func TestRetryAfterModes(t *testing.T) {
 	t.Parallel()
 	plain := retrying(9, exponential(time.Minute, 2, 5*time.Minute))
 	plain.Rules = []policy.Rule{{Match: policy.Match{Statuses: []string{"5xx"}}, Action: policy.ActionRetry, DelayMultiplier: 2}}
-	mode := func(m policy.RetryAfterMode, max time.Duration) policy.Policy {
+	mode := func(m policy.RetryAfterMode, most time.Duration) policy.Policy {
 		p := plain
-		p.RetryAfter = policy.RetryAfter{Mode: m, Cap: max}
+		p.RetryAfter = policy.RetryAfter{Mode: m, Cap: most}
 		return p
 	}
 	hinted := func(header string, field time.Duration) policy.Failure {

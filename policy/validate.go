@@ -170,9 +170,9 @@ func (c *checker) count(field string, n, least, most int) {
 }
 
 // text checks what every free text of the API has in common.
-func (c *checker) text(field, s string, maxBytes int) {
-	if len(s) > maxBytes {
-		c.add(field, "has %d bytes; allowed: at most %d", len(s), maxBytes)
+func (c *checker) text(field, s string) {
+	if len(s) > maxTokenBytes {
+		c.add(field, "has %d bytes; allowed: at most %d", len(s), maxTokenBytes)
 	}
 	if !utf8.ValidString(s) {
 		c.add(field, "is not valid UTF-8")

@@ -30,7 +30,7 @@ func (c *checker) rules(rules []Rule) {
 }
 
 func (c *checker) rule(at string, r *Rule) {
-	c.text(at+"name", r.Name, maxTokenBytes)
+	c.text(at+"name", r.Name)
 	if r.Name == "" && r.MaxRetries > 0 {
 		c.add(at+"name", "is empty; with max_retries %d the rule needs a name", r.MaxRetries)
 	}
@@ -88,12 +88,12 @@ func (c *checker) code(field, token string) {
 	if _, fault := parseCode(token); fault != "" {
 		c.add(field, `is %s, which %s; allowed: a code, a range such as "30003-30007", a prefix such as "sms/*"`, quote(token), fault)
 	}
-	c.text(field, token, maxTokenBytes)
+	c.text(field, token)
 }
 
 func (c *checker) outcome(field, token string) {
 	if token == "" {
 		c.add(field, "is empty; allowed: 1 to %d bytes", maxTokenBytes)
 	}
-	c.text(field, token, maxTokenBytes)
+	c.text(field, token)
 }

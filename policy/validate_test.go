@@ -28,10 +28,10 @@ func TestValidate(t *testing.T) {
 	window := func(w policy.PauseWindow) change {
 		return func(p *policy.Policy) { p.PauseWindows = []policy.PauseWindow{w} }
 	}
-	rules := func(n int, make func(i int) policy.Rule) change {
+	rules := func(n int, rule func(i int) policy.Rule) change {
 		return func(p *policy.Policy) {
 			for i := range n {
-				p.Rules = append(p.Rules, make(i))
+				p.Rules = append(p.Rules, rule(i))
 			}
 		}
 	}
@@ -83,8 +83,10 @@ func TestValidate(t *testing.T) {
 		{"fixed negative", schedule(fixed(-time.Second)), []string{"fixed.delay"}},
 		{"exponential", schedule(exponential(time.Millisecond, 1, time.Millisecond)), nil},
 		{"exponential, all default", schedule(exponential(time.Second, 0, 0)), nil},
-		{"exponential, all wrong", schedule(exponential(0, 0.99, -1)),
-			[]string{"exponential.initial_delay", "exponential.multiplier", "exponential.max_delay"}},
+		{
+			"exponential, all wrong", schedule(exponential(0, 0.99, -1)),
+			[]string{"exponential.initial_delay", "exponential.multiplier", "exponential.max_delay"},
+		},
 		{"exponential too long", schedule(exponential(over, 2, over)), []string{"exponential.initial_delay", "exponential.max_delay"}},
 		{"exponential, max_delay under initial_delay", schedule(exponential(2*time.Second, 2, time.Second)), []string{"exponential.max_delay"}},
 		{"multiplier NaN", schedule(exponential(time.Second, math.NaN(), 0)), []string{"exponential.multiplier"}},
@@ -141,16 +143,22 @@ func TestValidate(t *testing.T) {
 		{"hold on a condition with a space", rule(policy.Rule{Action: policy.ActionHold, HoldCondition: "a b"}), []string{"rules[0].hold_condition"}},
 		{"a condition without hold", rule(policy.Rule{Action: policy.ActionRetry, HoldCondition: "c"}), []string{"rules[0].hold_condition"}},
 		{"statuses", match(policy.Match{Statuses: []string{"100", "599", "1xx", "5XX"}}), nil},
-		{"statuses wrong", match(policy.Match{Statuses: []string{"099", "600", "0xx", "5x", "5xxx", "50x", "", "5.0", "20é", " 429"}}),
-			indexed("rules[0].match.statuses", 10)},
+		{
+			"statuses wrong", match(policy.Match{Statuses: []string{"099", "600", "0xx", "5x", "5xxx", "50x", "", "5.0", "20é", " 429"}}),
+			indexed("rules[0].match.statuses", 10),
+		},
 		{"statuses_except wrong", match(policy.Match{StatusesExcept: []string{"xxx"}}), []string{"rules[0].match.statuses_except[0]"}},
 		{"statuses, 1001", match(policy.Match{Statuses: many(1001, "500")}), []string{"rules[0].match.statuses"}},
-		{"connection_kinds wrong", match(policy.Match{ConnectionKinds: []policy.ConnectionKind{0, 1, 6, 7}}),
-			[]string{"rules[0].match.connection_kinds[0]", "rules[0].match.connection_kinds[3]"}},
+		{
+			"connection_kinds wrong", match(policy.Match{ConnectionKinds: []policy.ConnectionKind{0, 1, 6, 7}}),
+			[]string{"rules[0].match.connection_kinds[0]", "rules[0].match.connection_kinds[3]"},
+		},
 		{"grpc_codes wrong", match(policy.Match{GRPCCodes: []string{"OK", "unavailable", "CANCELED", "14", ""}}), indexed("rules[0].match.grpc_codes", 5)},
 		{"codes", match(policy.Match{Codes: []string{"a", "1-1", "0-18446744073709551615", "*", "a*", "a-b", strings.Repeat("x", 255)}}), nil},
-		{"codes wrong", match(policy.Match{Codes: []string{"", "*a", "a*b", "**", "2-1", "0-18446744073709551616", strings.Repeat("x", 256), "\xff"}}),
-			indexed("rules[0].match.codes", 8)},
+		{
+			"codes wrong", match(policy.Match{Codes: []string{"", "*a", "a*b", "**", "2-1", "0-18446744073709551616", strings.Repeat("x", 256), "\xff"}}),
+			indexed("rules[0].match.codes", 8),
+		},
 		{"codes_except wrong", match(policy.Match{CodesExcept: []string{"2-1"}}), []string{"rules[0].match.codes_except[0]"}},
 		{"outcomes", match(policy.Match{Outcomes: []string{"zażółć", "*"}}), nil},
 		{"outcomes wrong", match(policy.Match{Outcomes: []string{"", strings.Repeat("x", 256), "\xff"}}), indexed("rules[0].match.outcomes", 3)},
@@ -174,8 +182,10 @@ func TestValidate(t *testing.T) {
 		{"window once, without an end", window(policy.PauseWindow{StartTime: at(0)}), []string{"pause_windows[0].end_time"}},
 		{"window once, without a start", window(policy.PauseWindow{EndTime: at(0)}), []string{"pause_windows[0].start_time"}},
 		{"window once, beyond the years", window(policy.PauseWindow{StartTime: year(-5), EndTime: year(10000)}), []string{"pause_windows[0].start_time", "pause_windows[0].end_time"}},
-		{"window once, with days and zone", window(policy.PauseWindow{StartTime: at(0), EndTime: at(1e9), Days: []time.Weekday{1}, TimeZone: "UTC"}),
-			[]string{"pause_windows[0].days", "pause_windows[0].time_zone"}},
+		{
+			"window once, with days and zone", window(policy.PauseWindow{StartTime: at(0), EndTime: at(1e9), Days: []time.Weekday{1}, TimeZone: "UTC"}),
+			[]string{"pause_windows[0].days", "pause_windows[0].time_zone"},
+		},
 		{"window of both kinds", window(policy.PauseWindow{Start: "12:00", End: "13:00", StartTime: at(0), EndTime: at(1e9)}), []string{"pause_windows[0].start_time"}},
 		{"33 windows", func(p *policy.Policy) {
 			p.PauseWindows = slices.Repeat([]policy.PauseWindow{{Start: "12:00", End: "13:00"}}, 33)
@@ -186,8 +196,10 @@ func TestValidate(t *testing.T) {
 		{"retention under 1 min", func(p *policy.Policy) { p.Retention = time.Minute - 1 }, []string{"retention"}},
 		{"retention too long", func(p *policy.Policy) { p.Retention = over }, []string{"retention"}},
 		{"dead_letter_retention", func(p *policy.Policy) { p.DeadLetterRetention = -1 }, []string{"dead_letter_retention"}},
-		{"everything at once", func(p *policy.Policy) { *p = policy.Policy{MaxRetries: -1, MaxElapsed: -1} },
-			[]string{"id", "display_name", "max_retries", "max_elapsed", "default_action"}},
+		{
+			"everything at once", func(p *policy.Policy) { *p = policy.Policy{MaxRetries: -1, MaxElapsed: -1} },
+			[]string{"id", "display_name", "max_retries", "max_elapsed", "default_action"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

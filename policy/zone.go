@@ -106,16 +106,46 @@ type period struct {
 	offset   int64
 }
 
+// periodAt gives the period that sec is in, as far as calm asks for at least:
+// beyond a zone's table time.Time.ZoneBounds ends periods with the year, change
+// or none.
 func periodAt(loc *time.Location, sec int64) period {
+	p := boundsAt(loc, sec)
+	for sec+calm >= p.to {
+		next := boundsAt(loc, p.to)
+		if next.offset != p.offset {
+			break
+		}
+		p.to = next.to
+	}
+	for sec-calm < p.from {
+		before := boundsAt(loc, p.from-1)
+		if before.offset != p.offset {
+			break
+		}
+		p.from = before.from
+	}
+	return p
+}
+
+// boundsAt gives a period that sec is in. It may end where the next has the same
+// offset.
+func boundsAt(loc *time.Location, sec int64) period {
 	t := time.Unix(sec, 0).In(loc)
 	_, offset := t.Zone()
 	from, to := t.ZoneBounds()
 	p := period{from: math.MinInt64, to: math.MaxInt64, offset: int64(offset)}
 	if !from.IsZero() {
-		p.from = from.Unix()
+		p.from = min(from.Unix(), sec)
 	}
 	if !to.IsZero() {
 		p.to = to.Unix()
+		if p.to <= sec {
+			// Beyond a zone's table ZoneBounds takes every year for one of 365 days:
+			// on 31 December of a leap year it says that the period has ended already
+			// (seen with Go 1.26). It ends no earlier than that day does, in UTC.
+			p.to = (floorDiv(sec, secondsPerDay) + 1) * secondsPerDay
+		}
 	}
 	return p
 }
@@ -134,7 +164,7 @@ const (
 // guessed and corrected as time.Date does: that is exact for changes of any
 // size, at any hour, and tells a skipped time from a repeated one.
 func instant(loc *time.Location, local int64, last bool) int64 {
-	p := periodAt(loc, local-maxOffset)
+	p := boundsAt(loc, local-maxOffset)
 	var at, gap int64
 	found := false
 	for {
@@ -148,7 +178,7 @@ func instant(loc *time.Location, local int64, last bool) int64 {
 		if p.to > local+maxOffset {
 			break
 		}
-		next := periodAt(loc, p.to)
+		next := boundsAt(loc, p.to)
 		if t >= p.to && local-next.offset < p.to {
 			gap = p.to
 		}
