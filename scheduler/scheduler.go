@@ -75,7 +75,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.dispatcher.run(ctx) })
-	g.Go(func() error { return (&sweeper{s}).run(ctx) })
+	g.Go(func() error { return newSweeper(s).run(ctx) })
 	g.Go(func() error { return s.store.Hints(ctx, s.dispatcher.hinted) })
 	return g.Wait()
 }

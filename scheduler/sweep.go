@@ -10,15 +10,29 @@ import (
 
 // sweeper carries out what falls due where nobody asks: deadlines, the end of
 // dead letters' retention, and attempts whose last permitted lease has expired
-// in queues without a worker. Each pass visits everything once, page by page.
+// in queues without a worker.
 type sweeper struct {
 	s *Scheduler
+	// places are where the visits of long queues go on at the next pass.
+	places map[sweptQueue]Place
+}
+
+type sweptQueue struct {
+	key   QueueKey
+	shard int
 }
 
 const (
 	sweepInterval = 20 * time.Second
 	sweepPage     = 100
+	// sweepPages bounds what one pass looks at in one queue and shard: a backlog
+	// without a worker may be long, and hardly any of it is of interest.
+	sweepPages = 10
 )
+
+func newSweeper(s *Scheduler) *sweeper {
+	return &sweeper{s: s, places: make(map[sweptQueue]Place)}
+}
 
 // run sweeps until ctx ends.
 func (w *sweeper) run(ctx context.Context) error {
@@ -74,6 +88,7 @@ func (w *sweeper) sweepDue(ctx context.Context, shard int) error {
 		}
 		for _, q := range queues {
 			if w.s.dispatcher.serves(q) {
+				delete(w.places, sweptQueue{q, shard})
 				continue
 			}
 			if err := w.sweepQueue(ctx, q, shard); err != nil {
@@ -84,24 +99,36 @@ func (w *sweeper) sweepDue(ctx context.Context, shard int) error {
 	}
 }
 
+// sweepQueue looks at some of what is due in a queue, from where the last pass
+// ended.
 func (w *sweeper) sweepQueue(ctx context.Context, q QueueKey, shard int) error {
-	var after Place
-	for {
+	swept := sweptQueue{q, shard}
+	after := w.places[swept]
+	delete(w.places, swept)
+	for range sweepPages {
 		page, err := w.s.store.Due(ctx, q, shard, after, sweepPage)
-		if err != nil || len(page.Tasks) == 0 {
+		if err != nil {
 			return err
 		}
 		if err := w.settle(ctx, page.Tasks); err != nil {
 			return err
 		}
+		if len(page.Tasks) < sweepPage {
+			return nil
+		}
 		last := page.Tasks[len(page.Tasks)-1]
 		lookMS, _ := last.LookMS()
 		after = Place{lookMS, last.Key}
 	}
+	w.places[swept] = after
+	return nil
 }
 
 // settle ends those of the tasks whose time is over.
 func (w *sweeper) settle(ctx context.Context, tasks []*Task) error {
+	if len(tasks) == 0 {
+		return nil
+	}
 	var jobs []*commitJob
 	for _, t := range tasks {
 		next, gone, err := w.s.overdue(ctx, t, w.s.clock.nowMS())

@@ -1,0 +1,107 @@
+package redisstore
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/retryd/retryd/scheduler"
+)
+
+// keys names every key in Redis.
+//
+//	<prefix>:{<shard>}:t:<ns>,<task>               string, the task's record
+//	<prefix>:{<shard>}:due:<ns>,<queue>            sorted set, task by LookMS
+//	<prefix>:{<shard>}:heads                       sorted set, ns,queue by its earliest LookMS
+//	<prefix>:{<shard>}:queues                      sorted set, ns,queue by name
+//	<prefix>:{<shard>}:ending                      sorted set, ns,task by EndingMS
+//	<prefix>:{<shard>}:claim:<replica>:<ns>,<queue>  string, the replica's last claim
+//	<prefix>:{meta}:layout                         hash, format version and number of shards
+//	<prefix>:{meta}:policy:<ns>                    hash, policy by id
+//
+// Everything of one shard lies in one slot of a Cluster: the part in braces,
+// which alone decides the slot, comes before any name that users choose, and the
+// prefix has no braces. A namespace ends at the first comma, since its own
+// commas are escaped, so that no two names make the same key, whatever is in
+// them. The comma sorts before everything that a namespace may hold, so that keys
+// sort by namespace first.
+//
+// The scripts take these names apart and put them together; see lua/commit.lua.
+type keys struct {
+	prefix string
+	// shards holds the beginning of each shard's keys.
+	shards []string
+}
+
+func newKeys(prefix string, shards int) keys {
+	k := keys{prefix: prefix, shards: make([]string, shards)}
+	for i := range k.shards {
+		k.shards[i] = prefix + ":{" + strconv.Itoa(i) + "}:"
+	}
+	return k
+}
+
+func (k *keys) shardOf(t scheduler.TaskKey) int { return scheduler.ShardOf(t, len(k.shards)) }
+
+func (k *keys) task(shard int, t scheduler.TaskKey) string {
+	return k.shards[shard] + "t:" + member(t.Namespace, t.ID)
+}
+
+func (k *keys) due(shard int, q scheduler.QueueKey) string {
+	return k.shards[shard] + "due:" + member(q.Namespace, q.Name)
+}
+
+func (k *keys) heads(shard int) string  { return k.shards[shard] + "heads" }
+func (k *keys) queues(shard int) string { return k.shards[shard] + "queues" }
+func (k *keys) ending(shard int) string { return k.shards[shard] + "ending" }
+
+func (k *keys) claim(shard int, replica string, q scheduler.QueueKey) string {
+	return k.shards[shard] + "claim:" + escape(replica) + ":" + member(q.Namespace, q.Name)
+}
+
+func (k *keys) layout() string                 { return k.prefix + ":{meta}:layout" }
+func (k *keys) policies(namespace string) string { return k.prefix + ":{meta}:policy:" + namespace }
+
+// hints is the channel on which the replicas tell each other of new heads.
+func (k *keys) hints() string { return k.prefix + ":hints" }
+
+// member names a task or a queue within its shard.
+func member(namespace, name string) string { return escape(namespace) + "," + name }
+
+// splitMember takes a member apart again.
+func splitMember(m string) (namespace, name string, err error) {
+	escaped, name, ok := strings.Cut(m, ",")
+	if !ok {
+		return "", "", fmt.Errorf("member %q of an index has no comma", m)
+	}
+	return unescape(escaped), name, nil
+}
+
+var (
+	escaper   = strings.NewReplacer("%", "%25", ",", "%2C", ":", "%3A")
+	unescaper = strings.NewReplacer("%2C", ",", "%3A", ":", "%25", "%")
+)
+
+// escape frees a name of the characters that end it. Names that the API allows
+// have none of them.
+func escape(name string) string {
+	if !strings.ContainsAny(name, "%,:") {
+		return name
+	}
+	return escaper.Replace(name)
+}
+
+func unescape(name string) string {
+	if !strings.Contains(name, "%") {
+		return name
+	}
+	return unescaper.Replace(name)
+}
+
+// checkPrefix says what is wrong with a prefix.
+func checkPrefix(prefix string) error {
+	if prefix == "" || len(prefix) > 100 || strings.ContainsAny(prefix, "{} \t\r\n") {
+		return fmt.Errorf("redis prefix %q: it must be 1 to 100 characters without braces or blanks", prefix)
+	}
+	return nil
+}
