@@ -148,7 +148,7 @@ type worker struct {
 
 func (s *site) open(client retryv1.RetryServiceClient, open *retryv1.Open) *worker {
 	s.t.Helper()
-	ctx, cancel := context.WithCancel(s.ctx())
+	ctx, cancel := context.WithCancel(s.t.Context())
 	s.t.Cleanup(cancel)
 	stream, err := client.Subscribe(ctx)
 	if err != nil {
@@ -272,4 +272,9 @@ func (b *syncBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
+}
+
+// smallWindows are a client's that takes 64 KiB unread and no more.
+func smallWindows() []grpc.DialOption {
+	return []grpc.DialOption{grpc.WithInitialWindowSize(64 << 10), grpc.WithInitialConnWindowSize(64 << 10)}
 }
