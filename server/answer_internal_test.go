@@ -1,0 +1,92 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/stats"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/policy"
+	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/scheduler/memstore"
+)
+
+// TestAnswerThatIsNotWritten plays gRPC's part: the handler has answered, and
+// then the answer is written or it is not.
+func TestAnswerThatIsNotWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sched, err := scheduler.New(memstore.New(memstore.Config{}), scheduler.Config{Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := New(Config{Log: slog.New(slog.DiscardHandler)}, sched)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := sched.CreatePolicy(t.Context(), "default", policy.Policy{
+			ID: "p", DisplayName: "p", MaxRetries: 3, DefaultAction: policy.ActionRetry,
+			Schedule: policy.Schedule{Fixed: &policy.FixedDelay{Delay: time.Millisecond}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := sched.Report(t.Context(), scheduler.Report{
+			Namespace: "default", ID: "x", Spec: scheduler.Spec{Policy: "p"}, Failure: &policy.Failure{Cause: policy.CauseTimeout},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		handler, calls := &retryService{s: s}, &callStats{s}
+		call := func(events ...stats.RPCStats) *retryv1.NextAttemptResponse {
+			t.Helper()
+			ctx := calls.TagRPC(t.Context(), &stats.RPCTagInfo{FullMethodName: retryv1.RetryService_NextAttempt_FullMethodName})
+			resp, err := handler.NextAttempt(ctx, &retryv1.NextAttemptRequest{
+				Target: &retryv1.NextAttemptRequest_TaskId{TaskId: "x"}, LeaseDuration: durationpb.New(time.Minute), WorkerId: "w",
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range events {
+				calls.HandleRPC(ctx, e)
+			}
+			return resp
+		}
+		lost := call(&stats.End{Error: context.Canceled}).GetLeased()
+		got := call(&stats.OutPayload{}, &stats.End{}).GetLeased()
+		if lost == nil || got.GetLeaseToken() == lost.GetLeaseToken() || got.GetDelivery() != 1 {
+			t.Fatalf("after a lost answer: %v", got)
+		}
+		// The same worker asks again and this answer is lost: the first one was not.
+		if again := call(&stats.End{}).GetLeased(); again.GetLeaseToken() != got.GetLeaseToken() {
+			t.Fatalf("asked again: %v", again)
+		}
+		if again := call(&stats.End{}).GetLeased(); again.GetLeaseToken() != got.GetLeaseToken() {
+			t.Errorf("a lease that was known was given back: %v", again)
+		}
+	})
+}
+
+func TestDrainMoments(t *testing.T) {
+	t.Parallel()
+	const most = 30 * time.Minute
+	for range 1000 {
+		if at := drainAfter(0, most); at < 25*time.Minute || at > most {
+			t.Fatalf("a new connection's stream leaves after %s", at)
+		}
+		if at := drainAfter(10*time.Minute, most); at < 15*time.Minute || at > 20*time.Minute {
+			t.Fatalf("a stream on a connection of 10 min leaves after %s", at)
+		}
+		for _, age := range []time.Duration{28 * time.Minute, 33 * time.Minute} {
+			if at := drainAfter(age, most); at < time.Minute || at > 4*time.Minute {
+				t.Fatalf("a stream on a connection of %s leaves after %s", age, at)
+			}
+		}
+	}
+	if at := drainAfter(0, 1); at < 0 {
+		t.Errorf("drains at %s", at)
+	}
+}
