@@ -1,27 +1,23 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
-	"sync/atomic"
 	"time"
 )
 
-// probes are what an orchestrator asks a daemon: whether it lives, and whether
-// it should be sent calls.
-type probes struct {
-	ready atomic.Bool
-}
-
-func (p *probes) handler() http.Handler {
+// probes answers what an orchestrator asks a daemon: whether it lives, and
+// whether it should be sent calls, which is until serving ends.
+func probes(serving context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if p.ready.Load() {
-			answer(w, http.StatusOK, "ready")
+		if serving.Err() != nil {
+			answer(w, http.StatusServiceUnavailable, "not ready")
 			return
 		}
-		answer(w, http.StatusServiceUnavailable, "not ready")
+		answer(w, http.StatusOK, "ready")
 	})
 	return mux
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler"
@@ -23,7 +24,6 @@ type daemon struct {
 	log    *slog.Logger
 	sched  *scheduler.Scheduler
 	server *server.Server
-	probes probes
 
 	listener, admin net.Listener
 }
@@ -66,15 +66,18 @@ func (d *daemon) run(ctx context.Context) error {
 		return d.server.Run(serving, d.listener)
 	})
 	if d.admin != nil {
-		g.Go(func() error { return d.serveAdmin(work) })
+		g.Go(func() error { return d.serveAdmin(work, probes(serving)) })
 	}
-	d.probes.ready.Store(true)
-	context.AfterFunc(serving, func() { d.probes.ready.Store(false) })
-	return g.Wait()
+	err := g.Wait()
+	if ctx.Err() != nil && errors.Is(err, grpc.ErrServerStopped) {
+		// It was told to end before it had begun to serve.
+		return nil
+	}
+	return err
 }
 
-func (d *daemon) serveAdmin(ctx context.Context) error {
-	admin := adminServer(d.probes.handler())
+func (d *daemon) serveAdmin(ctx context.Context, handler http.Handler) error {
+	admin := adminServer(handler)
 	stop := context.AfterFunc(ctx, func() {
 		// Probes are short; whoever is still reading has had its answer.
 		shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

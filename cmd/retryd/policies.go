@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"strings"
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 	"github.com/retryd/retryd/internal/policyfile"
@@ -112,7 +113,7 @@ func applyError(id string, err error) error {
 	}
 	var errs []error
 	for _, v := range e.Violations {
-		errs = append(errs, fmt.Errorf("policy %q: %s %s", id, v.Field, v.Description))
+		errs = append(errs, fmt.Errorf("policy %q: %s %s", id, strings.TrimPrefix(v.Field, "policy."), v.Description))
 	}
 	return errors.Join(errs...)
 }

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// samples are for each flag a value that is not its default, and another.
+var samples = map[string][2]string{
+	"listen":                  {"127.0.0.1:7700", "127.0.0.1:7701"},
+	"admin-listen":            {"", "127.0.0.1:7702"},
+	"policies":                {"a.yaml", "b.yaml"},
+	"first-success-retention": {"1h0m0s", "1m0s"},
+	"drain-timeout":           {"5s", "1m30s"},
+	"log-level":               {"debug", "error"},
+	"log-format":              {"json", "text"},
+	"addr":                    {"127.0.0.1:7700", "retryd:7600"},
+	"timeout":                 {"1s", "10s"},
+}
+
+func TestEveryFlagHasAVariableAndWinsOverIt(t *testing.T) {
+	t.Parallel()
+	for _, command := range newRootCommand().Commands() {
+		command.Flags().VisitAll(func(f *pflag.Flag) {
+			sample, ok := samples[f.Name]
+			if !ok {
+				t.Errorf("%s --%s: %v", command.Name(), f.Name, errNoSample)
+				return
+			}
+			variable := "RETRYD_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+			lookup := func(name string) (string, bool) { return sample[0], name == variable }
+
+			unset := flagsOf(t, command.Name())
+			if err := flagsFromEnvironment(unset, lookup); err != nil {
+				t.Error(err)
+			}
+			if got := unset.Lookup(f.Name).Value.String(); got != sample[0] {
+				t.Errorf("%s is %q by the environment, want %q", f.Name, got, sample[0])
+			}
+
+			given := flagsOf(t, command.Name(), "--"+f.Name+"="+sample[1])
+			if err := flagsFromEnvironment(given, lookup); err != nil {
+				t.Error(err)
+			}
+			if got := given.Lookup(f.Name).Value.String(); got != sample[1] {
+				t.Errorf("%s is %q by flag and environment, want the flag's %q", f.Name, got, sample[1])
+			}
+		})
+	}
+}
+
+// flagsOf returns the flags of a command after its arguments.
+func flagsOf(t *testing.T, command string, args ...string) *pflag.FlagSet {
+	t.Helper()
+	var cmd *cobra.Command
+	for _, c := range newRootCommand().Commands() {
+		if c.Name() == command {
+			cmd = c
+		}
+	}
+	if err := cmd.ParseFlags(args); err != nil {
+		t.Fatal(err)
+	}
+	return cmd.Flags()
+}
+
+func TestWrongSettingsAreToldAtOnceByFlagAndVariable(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		args []string
+		env  map[string]string
+		want []string
+	}{
+		{"all of them", []string{
+			"--listen=0.0.0.0:7600", "--admin-listen=7601", "--first-success-retention=0s", "--drain-timeout=soon",
+			"--log-level=loud", "--log-format=xml",
+		}, nil, []string{
+			`--listen (or RETRYD_LISTEN) is "0.0.0.0:7600": the development server has no access control and listens on loopback only, such as 127.0.0.1:7600`,
+			`--admin-listen (or RETRYD_ADMIN_LISTEN) is "7601": it must be host:port, such as 127.0.0.1:7601`,
+			`--first-success-retention (or RETRYD_FIRST_SUCCESS_RETENTION) is "0s": it must be at least 1ms`,
+			`--drain-timeout (or RETRYD_DRAIN_TIMEOUT) is "soon": it must be a duration, such as 90s, 5m or 1h30m`,
+			`--log-level (or RETRYD_LOG_LEVEL) is "loud": it must be debug, info, warn or error`,
+			`--log-format (or RETRYD_LOG_FORMAT) is "xml": it must be text or json`,
+		}},
+		{"by both ways", []string{"--log-format=xml"}, map[string]string{"RETRYD_DRAIN_TIMEOUT": "", "RETRYD_LISTEN": "[::]:7600"}, []string{
+			`--listen (or RETRYD_LISTEN) is "[::]:7600": the development server`,
+			`--drain-timeout (or RETRYD_DRAIN_TIMEOUT) is "": it must be a duration`,
+			`--log-format (or RETRYD_LOG_FORMAT) is "xml"`,
+		}},
+		{"a port", []string{"--listen=localhost:http", "--admin-listen=[::1]:65536"}, nil, []string{
+			`--listen (or RETRYD_LISTEN) is "localhost:http": its port must be a number from 0 to 65535`,
+			`--admin-listen (or RETRYD_ADMIN_LISTEN) is "[::1]:65536": its port must be a number`,
+		}},
+		{"a name that is not loopback", []string{"--listen=example.com:7600", "--admin-listen=:7601"}, nil, []string{
+			`--listen (or RETRYD_LISTEN) is "example.com:7600": the development server`,
+			`--admin-listen (or RETRYD_ADMIN_LISTEN) is ":7601": the development server has no access control and listens on loopback only, such as 127.0.0.1:7601`,
+		}},
+		{"a negative duration", []string{"--drain-timeout=-1s"}, nil, []string{`--drain-timeout (or RETRYD_DRAIN_TIMEOUT) is "-1s": it must be at least 1ms`}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var cfg config
+			flags := pflag.NewFlagSet("dev", pflag.ContinueOnError)
+			cfg.addTo(flags)
+			if err := flags.Parse(c.args); err != nil {
+				t.Fatal(err)
+			}
+			lookup := func(name string) (string, bool) { v, ok := c.env[name]; return v, ok }
+			if err := flagsFromEnvironment(flags, lookup); err != nil {
+				t.Fatal(err)
+			}
+			wantError(t, cfg.validate(), c.want...)
+		})
+	}
+}
+
+func TestWrongSettingsStopTheStart(t *testing.T) {
+	t.Parallel()
+	_, err := execute(t, "dev", "--listen=0.0.0.0:7600", "--log-level=loud")
+	wantError(t, err, "--listen (or RETRYD_LISTEN)", "--log-level (or RETRYD_LOG_LEVEL)")
+}
+
+func TestWrongVariableOfAnotherCommand(t *testing.T) {
+	t.Parallel()
+	lookup := func(name string) (string, bool) { return "5", name == "RETRYD_TIMEOUT" }
+	wantError(t, flagsFromEnvironment(flagsOf(t, "healthcheck"), lookup), `--timeout (or RETRYD_TIMEOUT) is "5"`)
+}
+
+func TestHelpNamesEveryFlagItsDefaultAndTheVariables(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"--help"}, []string{
+			"retryd schedules retries.", "Start with:  retryd dev", "RETRYD_ADMIN_LISTEN. A flag wins over the environment.",
+			"\n  dev         Run the service on a store in memory", "\n  healthcheck Ask a server whether it serves", "\n  version     Print the version",
+		}},
+		{[]string{"dev", "--help"}, []string{
+			"--listen string", `(default "127.0.0.1:7600")`, "--admin-listen string", `(default "127.0.0.1:7601")`,
+			"--policies string", "--first-success-retention duration", "(default 10m0s)", "--drain-timeout duration", "(default 20s)",
+			"--log-level string", `(default "info")`, "--log-format string", `(default "text")`,
+		}},
+		{[]string{"healthcheck", "--help"}, []string{"--addr string", `(default "127.0.0.1:7600")`, "--timeout duration", "(default 3s)"}},
+	} {
+		got, err := execute(t, c.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range c.want {
+			if !strings.Contains(got, w) {
+				t.Errorf("%q lacks %q:\n%s", c.args, w, got)
+			}
+		}
+	}
+}

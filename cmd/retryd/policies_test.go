@@ -1,0 +1,124 @@
+package main
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/scheduler/memstore"
+)
+
+const onePolicy = `policies:
+  - id: one
+    display_name: One
+    max_retries: 3
+    fixed: {delay: 1s}
+    default_action: RETRY
+`
+
+func TestApplyPolicyCreatesUpdatesUndeletesOrLeaves(t *testing.T) {
+	t.Parallel()
+	changed := strings.Replace(onePolicy, "delay: 1s", "delay: 2s", 1)
+	for _, c := range []struct {
+		name         string
+		before       string
+		deleted      bool
+		file         string
+		want         string
+		wantRevision int64
+	}{
+		{"none there", "", false, onePolicy, "created", 1},
+		{"the same there", onePolicy, false, onePolicy, "unchanged", 1},
+		{"the same with its defaults written out", onePolicy, false, onePolicy + "    max_lease_expiries: 5\n", "unchanged", 1},
+		{"another there", onePolicy, false, changed, "updated", 2},
+		{"the same there, deleted", onePolicy, true, onePolicy, "unchanged", 1},
+		{"another there, deleted", onePolicy, true, changed, "updated", 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			sched, err := scheduler.New(memstore.New(memstore.Config{}), scheduler.Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.before != "" {
+				apply(t, sched, c.before)
+			}
+			if c.deleted {
+				if _, err := sched.DeletePolicy(t.Context(), defaultNamespace, "one", ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := apply(t, sched, c.file); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+			now, err := sched.Policy(t.Context(), defaultNamespace, "one")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if now.DeleteMS != 0 {
+				t.Error("it is still deleted")
+			}
+			if now.Revision < c.wantRevision {
+				t.Errorf("revision %d, want at least %d", now.Revision, c.wantRevision)
+			}
+			if got := apply(t, sched, c.file); got != "unchanged" {
+				t.Errorf("%s the second time, want unchanged", got)
+			}
+		})
+	}
+}
+
+func apply(t *testing.T, sched *scheduler.Scheduler, file string) string {
+	t.Helper()
+	policies, err := parsePolicies([]byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	what, err := applyPolicy(t.Context(), sched, policies[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return what
+}
+
+func TestPoliciesOfAFileStandBesideThoseOfDev(t *testing.T) {
+	t.Parallel()
+	own := onePolicy + strings.Replace(strings.TrimPrefix(onePolicy, "policies:\n"), "id: one", "id: quick", 1)
+	s := startServer(t, "--policies", policyFile(t, own), "--log-level=debug")
+	if want := "Policies: webhook, sms, call, one, quick\n"; !strings.Contains(s.Greeting, want) {
+		t.Errorf("the greeting lacks %q:\n%s", want, s.Greeting)
+	}
+	// Only then has all been read that it has written.
+	s.Signal(syscall.SIGTERM)
+	s.Wait()
+	if got := strings.Count(s.Stderr(), "outcome=created"); got != 5 {
+		t.Errorf("%d policies created, want 5:\n%s", got, s.Stderr())
+	}
+}
+
+func TestWrongPolicyFileStopsTheStart(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, file string
+		want       []string
+	}{
+		{"not YAML", "policies: [", []string{"policies.yaml: not YAML"}},
+		{"unknown field", onePolicy + "    colour: red\n", []string{`policies.yaml: line 7: Policy has no field "colour"`}},
+		{"bad duration", strings.Replace(onePolicy, "1s", "soon", 1), []string{`policies.yaml: line 5: "soon" is no duration`}},
+		{"all that makes it invalid", "policies:\n  - {id: One, max_retries: 1, default_action: HOLD}\n", []string{
+			`policy "One": id is "One"`, `policy "One": display_name has 0 characters`, `policy "One": schedule is missing`, `policy "One": default_action is HOLD`,
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := execute(t, "dev", "--listen=127.0.0.1:0", "--admin-listen=", "--policies="+policyFile(t, c.file))
+			wantError(t, err, c.want...)
+			if !strings.HasPrefix(err.Error(), "--policies (or RETRYD_POLICIES)") {
+				t.Errorf("error %q does not begin with the setting", err)
+			}
+		})
+	}
+	_, err := execute(t, "dev", "--policies=nowhere.yaml")
+	wantError(t, err, "--policies (or RETRYD_POLICIES): open nowhere.yaml")
+}

@@ -1,0 +1,270 @@
+package docstest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Session is one reader who types the commands of a file, from its first line to
+// its last.
+type Session struct {
+	tb testing.TB
+	// root is that of the repository, and dir the session's own directory.
+	root, dir       string
+	retryd, grpcurl string
+	server          *Server
+	// values are what printed values stand for.
+	values map[string]string
+	// last is what the last command answered, failed whether it refused, and
+	// shown whether that was compared.
+	last    string
+	failed  bool
+	shown   bool
+	lastCmd string
+	streams []*stream
+}
+
+// stream is a command that goes on.
+type stream struct {
+	*Process
+	cmd  string
+	seen int
+}
+
+// NewSession returns a session in the repository at root. A server that is
+// running may be given; otherwise one is started when it is first needed.
+func NewSession(tb testing.TB, root, retryd string, server *Server) *Session {
+	tb.Helper()
+	return &Session{
+		tb: tb, root: root, dir: tb.TempDir(), retryd: retryd, grpcurl: Grpcurl(tb, root),
+		server: server, values: make(map[string]string), shown: true,
+	}
+}
+
+// Play takes the blocks of a file, one after the other.
+func (s *Session) Play(file string, blocks []Block) {
+	s.tb.Helper()
+	for _, b := range blocks {
+		at := fmt.Sprintf("%s:%d", file, b.Line)
+		var err error
+		switch {
+		case b.Lang == "sh":
+			err = s.runAll(b.Text)
+		case b.IsOutput():
+			err = s.compare(b)
+		case b.Lang == "yaml" && len(b.Info) > 0:
+			err = os.WriteFile(filepath.Join(s.dir, filepath.Base(b.Info[0])), []byte(b.Text), 0o600)
+		}
+		if err != nil {
+			s.tb.Fatalf("%s: %v", at, err)
+		}
+	}
+	if err := s.done(); err != nil {
+		s.tb.Fatalf("%s: %v", file, err)
+	}
+}
+
+func (s *Session) runAll(block string) error {
+	commands, err := Commands(block)
+	if err != nil {
+		return err
+	}
+	for _, c := range commands {
+		if err := errors.Join(s.done(), s.run(c)); err != nil {
+			return fmt.Errorf("%s: %w", c, err)
+		}
+	}
+	return nil
+}
+
+// done ends the last command: one that was refused must be shown.
+func (s *Session) done() error {
+	if s.failed && !s.shown {
+		return fmt.Errorf("%s was refused, and its answer is not printed:\n%s", s.lastCmd, s.last)
+	}
+	return nil
+}
+
+// run runs one command. What it does not know, it refuses: so nothing is printed
+// that nobody tries.
+func (s *Session) run(c Command) error {
+	switch line := c.String() + " "; {
+	case strings.HasPrefix(line, "go run ./cmd/retryd dev "):
+		s.server = StartServer(s.tb, s.dir, c.Env, s.retryd, c.Args[4:]...)
+		return nil
+	case strings.HasPrefix(line, "go run ./cmd/retryd "):
+		return s.answer(c, s.retryd, c.Args[3:])
+	case strings.HasPrefix(line, "grpcurl ") && strings.HasSuffix(line, "/Subscribe "):
+		p := StartProcess(s.tb, s.dir, c.Env, s.grpcurl, s.here(c.Args[1:])...)
+		s.streams = append(s.streams, &stream{Process: p, cmd: line})
+		return nil
+	case strings.HasPrefix(line, "grpcurl "):
+		return s.answer(c, s.grpcurl, c.Args[1:])
+	case strings.HasPrefix(line, "curl -i http://") && len(c.Args) == 3:
+		return s.get(c)
+	case strings.HasPrefix(line, "go run ./"), strings.HasPrefix(line, "go test ./"):
+		return s.isPackage(c.Args[2])
+	case strings.HasPrefix(line, "go get github.com/retryd/retryd"):
+		return nil
+	case strings.HasPrefix(line, "go install "):
+		return s.isTool(c.Args[2])
+	case strings.HasPrefix(line, "make "):
+		return s.isTarget(c.Args[1:])
+	}
+	return errors.New("docstest does not know this command")
+}
+
+// here puts the session's addresses and values in the place of the printed ones.
+func (s *Session) here(args []string) []string {
+	if s.server == nil {
+		s.server = StartServer(s.tb, s.dir, nil, s.retryd)
+	}
+	pairs := []string{"127.0.0.1:7600", s.server.Addr, "localhost:7600", s.server.Addr, "127.0.0.1:7601", s.server.Admin}
+	for printed, value := range s.values {
+		if printed != "" {
+			pairs = append(pairs, printed, value)
+		}
+	}
+	replacer := strings.NewReplacer(pairs...)
+	out := make([]string, len(args))
+	for i, a := range args {
+		out[i] = replacer.Replace(a)
+	}
+	return out
+}
+
+// printed puts the addresses of a default server into an answer.
+func (s *Session) printed(answer string) string {
+	return strings.NewReplacer(s.server.Addr, "127.0.0.1:7600", s.server.Admin, "127.0.0.1:7601").Replace(answer)
+}
+
+// answer runs a command to its end and keeps what it answers.
+func (s *Session) answer(c Command, path string, args []string) error {
+	args = s.here(args)
+	ctx, cancel := context.WithTimeout(s.tb.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Dir = s.dir
+	cmd.Env = append(append(os.Environ(), "RETRYD_ADDR="+s.server.Addr), c.Env...)
+	text, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return err
+	}
+	s.last, s.failed, s.shown, s.lastCmd = s.printed(string(text)), err != nil, false, c.String()
+	return nil
+}
+
+// get does what curl -i does, but for the headers that tell nothing: curl is not
+// needed to test.
+func (s *Session) get(c Command) error {
+	req, err := http.NewRequestWithContext(s.tb.Context(), http.MethodGet, s.here(c.Args)[2], http.NoBody)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	s.last, s.failed, s.shown, s.lastCmd = fmt.Sprintf("%s %s\n%s", resp.Proto, resp.Status, body), false, false, c.String()
+	return nil
+}
+
+// compare holds an answer to what is printed.
+func (s *Session) compare(b Block) error {
+	if len(b.Info) > 1 {
+		return s.compareStream(b)
+	}
+	if s.lastCmd == "" {
+		return errors.New("an answer without a command")
+	}
+	values, used, err := Match(b.Text, s.last, time.Now())
+	if err != nil {
+		return fmt.Errorf("%s: %w\nthe answer:\n%s", s.lastCmd, err, s.last)
+	}
+	if all := lines(s.last); used < len(all) {
+		return fmt.Errorf("%s: the answer goes on with %q\nthe answer:\n%s", s.lastCmd, all[used], s.last)
+	}
+	s.shown = true
+	s.bind(values)
+	return nil
+}
+
+func (s *Session) compareStream(b Block) error {
+	for _, st := range s.streams {
+		if !strings.Contains(st.cmd, b.Info[1]) {
+			continue
+		}
+		want := len(lines(b.Text))
+		text := st.Await("what is printed", func(text string) bool { return len(lines(text)) >= st.seen+want })
+		got := strings.Join(lines(text)[st.seen:], "\n")
+		values, used, err := Match(b.Text, got, time.Now())
+		if err != nil {
+			return fmt.Errorf("%s: %w\nthe answer:\n%s", st.cmd, err, got)
+		}
+		st.seen += used
+		s.bind(values)
+		return nil
+	}
+	return fmt.Errorf("no stream has %q in its command", b.Info[1])
+}
+
+func (s *Session) bind(values map[string]string) {
+	maps.Copy(s.values, values)
+}
+
+// isPackage checks that a path of this module names a directory with Go files.
+func (s *Session) isPackage(path string) error {
+	files, err := filepath.Glob(filepath.Join(s.root, path, "*.go"))
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("%s holds no Go files", path)
+	}
+	return err
+}
+
+// isTool checks that a tool is installed in the version that is pinned.
+func (s *Session) isTool(arg string) error {
+	path, version, _ := strings.Cut(arg, "@")
+	pinned, err := os.ReadFile(filepath.Join(s.root, "tools", "go.mod"))
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(pinned)) {
+		if f := strings.Fields(line); len(f) >= 2 && strings.HasPrefix(path, f[0]+"/") {
+			if f[1] != version {
+				return fmt.Errorf("%s is pinned at %s in tools/go.mod", f[0], f[1])
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is not among the tools", path)
+}
+
+// isTarget checks that make knows the targets.
+func (s *Session) isTarget(args []string) error {
+	makefile, err := os.ReadFile(filepath.Join(s.root, "Makefile"))
+	if err != nil {
+		return err
+	}
+	for _, arg := range args {
+		if !strings.Contains(arg, "=") && !strings.Contains(string(makefile), "\n"+arg+":") {
+			return fmt.Errorf("make has no target %q", arg)
+		}
+	}
+	return nil
+}
