@@ -38,7 +38,7 @@ type fakeStream struct {
 	open *retryv1.Open
 }
 
-func (f *fake) serve(t testing.TB) *fake {
+func (f *fake) serve(t *testing.T) *fake {
 	t.Helper()
 	lis := bufconn.Listen(1 << 20)
 	srv := grpc.NewServer(grpc.WaitForHandlers(true))

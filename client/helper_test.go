@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"log"
 	"log/slog"
 	"net"
 	"sync"
@@ -45,7 +46,7 @@ func (w *wire) dial(ctx context.Context, _ string) (net.Conn, error) {
 }
 
 // client makes one that is closed when the test ends.
-func (w *wire) client(t testing.TB, opts ...client.Option) *client.Client {
+func (w *wire) client(t *testing.T, opts ...client.Option) *client.Client {
 	t.Helper()
 	c, err := client.New("passthrough:///test", append([]client.Option{
 		client.WithInsecure(),
@@ -62,14 +63,14 @@ func (w *wire) client(t testing.TB, opts ...client.Option) *client.Client {
 // site is a store in memory, and at most one server on it.
 type site struct {
 	wire
-	t     testing.TB
+	t     *testing.T
 	store *memstore.Store
 
 	mu   sync.Mutex
 	halt func()
 }
 
-func newSite(t testing.TB) *site {
+func newSite(t *testing.T) *site {
 	t.Helper()
 	s := &site{t: t, store: memstore.New(memstore.Config{})}
 	s.serve()
@@ -124,11 +125,11 @@ func (s *site) stop() {
 	halt()
 }
 
-// policy creates one that retries everything after the delay.
-func policy(t testing.TB, c *client.Client, id string, delay time.Duration, retries int32) {
+// policy creates "p", which retries everything after the delay.
+func policy(t *testing.T, c *client.Client, delay time.Duration, retries int32) {
 	t.Helper()
 	_, err := c.Policies().CreatePolicy(t.Context(), &retryv1.CreatePolicyRequest{Policy: &retryv1.Policy{
-		Id: id, DisplayName: id, MaxRetries: retries, DefaultAction: retryv1.Action_ACTION_RETRY,
+		Id: "p", DisplayName: "P", MaxRetries: retries, DefaultAction: retryv1.Action_ACTION_RETRY,
 		Schedule: &retryv1.Policy_Fixed{Fixed: &retryv1.FixedDelay{Delay: durationpb.New(delay)}},
 	}})
 	if err != nil {
@@ -138,15 +139,14 @@ func policy(t testing.TB, c *client.Client, id string, delay time.Duration, retr
 
 // running is a worker at work.
 type running struct {
-	t      testing.TB
+	t      *testing.T
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error
-	once   sync.Once
 }
 
 // work runs a worker until stop, at the latest when the test ends.
-func work(t testing.TB, c *client.Client, queues []string, h client.Handler, opts ...client.WorkerOption) *running {
+func work(t *testing.T, c *client.Client, queues []string, h client.Handler, opts ...client.WorkerOption) *running {
 	t.Helper()
 	w, err := client.NewWorker(c, queues, opts...)
 	if err != nil {
@@ -170,22 +170,22 @@ func (r *running) stop() error {
 }
 
 // recv waits for a value, but not for ever.
-func recv[T any](t testing.TB, c <-chan T) T {
+func recv[T any](t *testing.T, c <-chan T) T {
 	t.Helper()
+	var v T
 	select {
-	case v := <-c:
-		return v
+	case v = <-c:
 	case <-time.After(time.Minute):
 		t.Fatal("nothing came in a minute")
-		panic("unreachable")
 	}
+	return v
 }
 
-// fail reports the first failure of a task.
-func fail(t testing.TB, c *client.Client, queue, id, policy string) *client.Decision {
+// fail reports the first failure of a task under "p".
+func fail(t *testing.T, c *client.Client, queue, id string) *client.Decision {
 	t.Helper()
 	d, err := c.ReportFailure(t.Context(), client.Task{
-		ID: id, Queue: queue, Policy: policy, Payload: []byte("payload of " + id),
+		ID: id, Queue: queue, Policy: "p", Payload: []byte("payload of " + id),
 	}, client.HTTPFailure(503, ""), client.WithAttempt(1))
 	if err != nil {
 		t.Fatal(err)
@@ -194,7 +194,7 @@ func fail(t testing.TB, c *client.Client, queue, id, policy string) *client.Deci
 }
 
 // stateOf asks where a task stands.
-func stateOf(t testing.TB, c *client.Client, id string) *client.NextAttempt {
+func stateOf(t *testing.T, c *client.Client, id string) *client.NextAttempt {
 	t.Helper()
 	n, err := c.NextAttempt(t.Context(), client.Next{TaskID: id})
 	if err != nil {
@@ -202,3 +202,5 @@ func stateOf(t testing.TB, c *client.Client, id string) *client.NextAttempt {
 	}
 	return n
 }
+
+func discardLog() *log.Logger { return slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo) }

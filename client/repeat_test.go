@@ -308,7 +308,7 @@ func TestServerThatComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		c := s.client(t)
-		policy(t, c, "p", time.Second, 1)
+		policy(t, c, time.Second, 1)
 		s.stop()
 		time.AfterFunc(12*time.Second, s.serve)
 		began := time.Now()

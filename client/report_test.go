@@ -17,7 +17,7 @@ import (
 func TestReportFailureThenSuccess(t *testing.T) {
 	t.Parallel()
 	c := newSite(t).client(t)
-	policy(t, c, "p", time.Minute, 3)
+	policy(t, c, time.Minute, 3)
 	task := client.Task{
 		ID: "order-1", Queue: "webhooks", Policy: "p", Payload: []byte("x"),
 		Attributes: map[string]string{"a": "b"}, Group: "g", Deadline: time.Now().Add(time.Hour), TimeZone: "UTC",
@@ -56,7 +56,7 @@ func TestReportFailureThenSuccess(t *testing.T) {
 func TestReportsAreRefusedWithReasons(t *testing.T) {
 	t.Parallel()
 	c := newSite(t).client(t)
-	policy(t, c, "p", time.Minute, 3)
+	policy(t, c, time.Minute, 3)
 
 	_, err := c.ReportFailure(t.Context(), client.Task{ID: "t", Policy: "none"}, errors.New("boom"))
 	if !errors.Is(err, client.ErrPolicyNotFound) || errors.Is(err, client.ErrTaskNotFound) {
@@ -92,7 +92,7 @@ func TestReportsAreRefusedWithReasons(t *testing.T) {
 func TestTaskIDIsDerivedFromTheCallersKey(t *testing.T) {
 	t.Parallel()
 	c := newSite(t).client(t)
-	policy(t, c, "p", time.Minute, 3)
+	policy(t, c, time.Minute, 3)
 	var ids []string
 	for range 2 {
 		d, err := c.ReportFailure(t.Context(), client.Task{Queue: "q", Policy: "p"}, errors.New("boom"),
@@ -110,7 +110,7 @@ func TestTaskIDIsDerivedFromTheCallersKey(t *testing.T) {
 func TestReportBatch(t *testing.T) {
 	t.Parallel()
 	c := newSite(t).client(t)
-	policy(t, c, "p", time.Minute, 3)
+	policy(t, c, time.Minute, 3)
 	res, err := c.ReportBatch(t.Context(), []client.Report{
 		{Task: client.Task{ID: "a", Queue: "q", Policy: "p"}, Err: client.TimeoutFailure()},
 		{Task: client.Task{ID: "b", Queue: "q"}},
@@ -138,8 +138,8 @@ func TestNextAttemptTakesExtendsAndReleases(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := newSite(t).client(t)
-		policy(t, c, "p", 20*time.Second, 3)
-		fail(t, c, "", "t", "p") // its owner makes the attempts
+		policy(t, c, 20*time.Second, 3)
+		fail(t, c, "", "t") // its owner makes the attempts
 
 		n := stateOf(t, c, "t")
 		if n.State != client.StateScheduled || n.Attempt != 2 || n.Due || n.DueIn != 20*time.Second || n.LastDecision == nil {
@@ -178,7 +178,7 @@ func TestNamespaceOfRawStubs(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	c := s.client(t, client.WithNamespace("mine"))
-	policy(t, c, "p", time.Minute, 1)
+	policy(t, c, time.Minute, 1)
 	req := &retryv1.GetPolicyRequest{Id: "p"}
 	if _, err := c.Policies().GetPolicy(t.Context(), req); err != nil {
 		t.Error(err)
