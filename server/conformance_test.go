@@ -1,0 +1,99 @@
+package server_test
+
+import (
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/internal/conformance"
+	"github.com/retryd/retryd/server"
+)
+
+func loadConformance(t *testing.T) []conformance.File {
+	t.Helper()
+	files, err := conformance.Load("../policy/testdata/conformance")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// decode reads the API's JSON.
+func decode[M any, P interface {
+	*M
+	proto.Message
+}](t *testing.T, data []byte) P {
+	t.Helper()
+	msg := P(new(M))
+	if err := protojson.Unmarshal(data, msg); err != nil {
+		t.Fatal(err)
+	}
+	return msg
+}
+
+// TestConformance runs every case over the wire: its policy is created, read
+// from the API's own JSON, and previewed with the case's failures.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	s := setup(t, server.Config{})
+	for _, file := range loadConformance(t) {
+		ns := file.Name
+		for _, p := range file.Policies {
+			if _, err := s.pol.CreatePolicy(s.ctx(), &retryv1.CreatePolicyRequest{Namespace: ns, Policy: decode[retryv1.Policy](t, p.JSON)}); err != nil {
+				t.Fatalf("%s: %v", ns, err)
+			}
+		}
+		for _, c := range file.Cases {
+			t.Run(ns+"/"+c.Name, func(t *testing.T) {
+				req := &retryv1.PreviewPolicyRequest{
+					Namespace: ns,
+					Source:    &retryv1.PreviewPolicyRequest_PolicyId{PolicyId: c.Policy},
+					StartTime: timestamppb.New(c.Start),
+				}
+				if !c.Deadline.IsZero() {
+					req.Deadline = timestamppb.New(c.Deadline)
+				}
+				for _, step := range c.Steps {
+					if !step.At.IsZero() {
+						t.Skip("a preview's failures happen when their attempts are due")
+					}
+					req.Failures = append(req.Failures, decode[retryv1.Failure](t, step.Failure.JSON))
+				}
+				resp, err := s.pol.PreviewPolicy(s.ctx(), req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(resp.GetDecisions()) < len(c.Steps) {
+					t.Fatalf("%d decisions for %d failures: %v", len(resp.GetDecisions()), len(c.Steps), resp)
+				}
+				for i, step := range c.Steps {
+					holdTo(t, i, resp.GetDecisions()[i].GetDecision(), step.Expect)
+				}
+			})
+		}
+		for _, p := range file.InvalidPolicies {
+			_, err := s.pol.CreatePolicy(s.ctx(), &retryv1.CreatePolicyRequest{Namespace: ns, Policy: decode[retryv1.Policy](t, p.JSON)})
+			if got := tell(err); got.reason != "INVALID_REQUEST" || len(got.violations) == 0 {
+				t.Errorf("%s, %s: %+v", ns, p.Why, got)
+			}
+		}
+	}
+}
+
+func holdTo(t *testing.T, i int, d *retryv1.Decision, e conformance.Expect) {
+	t.Helper()
+	delay, next := d.GetDelay().AsDuration(), d.GetNextAttemptTime().AsTime()
+	switch {
+	case d.GetAction().String() != "ACTION_"+e.Action.String() || d.GetReason().String() != "REASON_"+e.Reason.String(),
+		int(d.GetNextAttempt()) != e.NextAttempt,
+		d.GetHoldCondition() != e.HoldCondition,
+		e.DelayMin != nil && delay < *e.DelayMin,
+		e.DelayMax != nil && delay > *e.DelayMax,
+		e.TimeMin != nil && next.Before(*e.TimeMin),
+		e.TimeMax != nil && next.After(*e.TimeMax):
+		t.Errorf("step %d: got %v\nwant %+v", i+1, d, e)
+	}
+}
