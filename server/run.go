@@ -2,11 +2,13 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 )
 
 // Run serves connections of lis until ctx ends. Then it says NOT_SERVING, has
@@ -19,7 +21,8 @@ func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 	served := make(chan struct{})
 	g.Go(func() error {
 		defer close(served)
-		if err := s.grpc.Serve(capped); err != nil {
+		// It is told so when it was stopped before it had begun.
+		if err := s.grpc.Serve(capped); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			return fmt.Errorf("serve %s: %w", lis.Addr(), err)
 		}
 		return nil
