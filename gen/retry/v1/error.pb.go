@@ -121,7 +121,9 @@ func (x *ReportError) GetViolations() []*FieldViolation {
 // FieldViolation says what is wrong with one field.
 type FieldViolation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The path of the field from the item's own message, such as "task.id" or "rules[2].max_retries".
+	// The path of the field from the item's own message, as a call with that item alone would name it:
+	// from the ReportFailureRequest or ReportSuccessRequest in a batch ("task.id"), from the Outcome on
+	// a stream ("failure.http.status").
 	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
 	// What is wrong with the value and what is allowed, for people.
 	Description   string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`

@@ -291,7 +291,8 @@ type HttpFailure struct {
 	Status int32 `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
 	// The value of the Retry-After header exactly as received: a number of seconds or an HTTP-date.
 	// Empty means that there was none. Zero, negative, past and unreadable values are no hint, and
-	// Decision.explanation says so; they are not an error.
+	// Decision.explanation says so; they are not an error. Of a longer value the first 255 bytes are
+	// kept.
 	RetryAfter    string `protobuf:"bytes,2,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -321,7 +321,8 @@ type NextAttemptRequest struct {
 	LeaseDuration *durationpb.Duration `protobuf:"bytes,5,opt,name=lease_duration,json=leaseDuration,proto3" json:"lease_duration,omitempty"`
 	// The caller's own name, kept in the history and told to operators. By task id, the same name that
 	// asks again while it holds the lease is given the same lease again, so that a lost answer costs
-	// nothing. Empty means none, and then there is no such repeat.
+	// nothing. At most 255 bytes, without control characters. Empty means none, and then there is no
+	// such repeat.
 	WorkerId      string `protobuf:"bytes,6,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -654,8 +655,8 @@ type ReleaseLeaseRequest struct {
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// The token of the lease. It is required.
 	LeaseToken string `protobuf:"bytes,2,opt,name=lease_token,json=leaseToken,proto3" json:"lease_token,omitempty"`
-	// After what time the attempt falls due again, in milliseconds rounded up. Unset or zero means at
-	// once; negative values are refused with INVALID_REQUEST.
+	// After what time the attempt falls due again, in milliseconds rounded up: at most 36,525 days.
+	// Unset or zero means at once; negative values are refused with INVALID_REQUEST.
 	Delay         *durationpb.Duration `protobuf:"bytes,3,opt,name=delay,proto3" json:"delay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

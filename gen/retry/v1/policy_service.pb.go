@@ -229,14 +229,14 @@ type ListPoliciesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The namespace: 1 to 100 characters of [A-Za-z0-9._-]. Empty means "default".
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	// How many policies to answer at most, up to 1,000. 0 means 50. A page may hold fewer, also when
-	// more are to come.
+	// How many policies to answer at most, up to 1,000; more, and negative values, are refused with
+	// INVALID_REQUEST. 0 means 50. A page may hold fewer, also when more are to come.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The next_page_token of the page before, with the same namespace and filter. Empty means the first
 	// page. One that this server did not give is refused with INVALID_REQUEST.
 	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// A part of display_name, in upper or lower case, that the policies must have. Empty means all
-	// policies.
+	// A part of display_name, in upper or lower case, that the policies must have: at most 1,000 bytes.
+	// Empty means all policies.
 	Filter        string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -684,9 +684,10 @@ type PreviewPolicyRequest struct {
 	// The failures of the attempts, from the first on: 1 to 1,000. The last is repeated until the task
 	// ends.
 	Failures []*Failure `protobuf:"bytes,4,rep,name=failures,proto3" json:"failures,omitempty"`
-	// When the first attempt fails. Unset means now.
+	// When the first attempt fails: a time after 1970-01-01T00:00:00Z. Unset means now.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// The id of the task that the draws are made for. Empty means "preview".
+	// The id of the task that the draws are made for, of the form of TaskSpec.id. Empty means
+	// "preview".
 	TaskId string `protobuf:"bytes,6,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
 	// The task's deadline, as in TaskSpec.deadline. Unset means none.
 	Deadline *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=deadline,proto3" json:"deadline,omitempty"`

@@ -34,7 +34,7 @@ type ReportFailureRequest struct {
 	// safe to repeat. 0 means the newest attempt recorded under the idempotency key, else the one in
 	// turn; for a task not yet known it means 1, and a higher number is taken as told, as for a task
 	// that comes from another system. Beside a lease token it must be 0 or the token's attempt, else
-	// the report is refused with INVALID_REQUEST.
+	// the report is refused with INVALID_REQUEST. At most 1,000,000,000.
 	Attempt int32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// The token under which the attempt was handed out. It is required while the task is LEASED. Empty
 	// means that the caller ran the attempt without a lease.
@@ -198,7 +198,8 @@ type ReportSuccessRequest struct {
 	Task *TaskSpec `protobuf:"bytes,2,opt,name=task,proto3" json:"task,omitempty"`
 	// The number of the attempt that succeeded, from 1. 0 means the newest attempt recorded under the
 	// idempotency key, else the one in turn; for a task not yet known it means 1. Beside a lease token
-	// it must be 0 or the token's attempt, else the report is refused with INVALID_REQUEST.
+	// it must be 0 or the token's attempt, else the report is refused with INVALID_REQUEST. At most
+	// 1,000,000,000.
 	Attempt int32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// The token under which the attempt was handed out. It is required while the task is LEASED. Empty
 	// means that the caller ran the attempt without a lease.

@@ -49,7 +49,14 @@ const (
 //   - UNAVAILABLE, DURABILITY_NOT_REACHED: what was written is not yet as safe as the server was told
 //     to make it. Nothing was undone; repeat the call after the delay in google.rpc.RetryInfo, with
 //     the same key, token or attempt number;
-//   - RESOURCE_EXHAUSTED, STORE_FULL or QUOTA_EXCEEDED: no room for more.
+//   - RESOURCE_EXHAUSTED, STORE_FULL or QUOTA_EXCEEDED: no room for more;
+//   - DEADLINE_EXCEEDED or CANCELLED, with reasons of the same names: the call ended before it had
+//     an answer. What became of it is unknown;
+//   - INTERNAL, INTERNAL: a bug of the server, whose log has more under the id in the metadata
+//     ("error_id").
+//
+// A call without a deadline is given one of 5 s, NextAttempt its wait and 5 s, and no unary call has
+// more than 65 s.
 //
 // A message to the server may be 512 KiB at most. A larger one, and one that cannot be decoded, is
 // refused by gRPC itself, with RESOURCE_EXHAUSTED and INTERNAL and without ErrorInfo. A field whose
@@ -188,6 +195,10 @@ type RetryServiceClient interface {
 	// the stream with INVALID_ARGUMENT and INVALID_REQUEST. After Drain the worker should open another
 	// stream; outcomes are still taken on this one until it ends.
 	//
+	// Errors that end the stream, besides: UNAVAILABLE with DRAINING, when it was opened at a server
+	// that is going away; UNAVAILABLE with SLOW_CONSUMER, when the client has not read for 10 s while
+	// there was something to send.
+	//
 	// Each stream takes work of its own, so no idempotency is declared. Opening another after one ended
 	// is always safe. An Outcome may be repeated on any stream or call: it carries its token.
 	Subscribe(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SubscribeRequest, SubscribeResponse], error)
@@ -295,7 +306,14 @@ type RetryService_SubscribeClient = grpc.BidiStreamingClient[SubscribeRequest, S
 //   - UNAVAILABLE, DURABILITY_NOT_REACHED: what was written is not yet as safe as the server was told
 //     to make it. Nothing was undone; repeat the call after the delay in google.rpc.RetryInfo, with
 //     the same key, token or attempt number;
-//   - RESOURCE_EXHAUSTED, STORE_FULL or QUOTA_EXCEEDED: no room for more.
+//   - RESOURCE_EXHAUSTED, STORE_FULL or QUOTA_EXCEEDED: no room for more;
+//   - DEADLINE_EXCEEDED or CANCELLED, with reasons of the same names: the call ended before it had
+//     an answer. What became of it is unknown;
+//   - INTERNAL, INTERNAL: a bug of the server, whose log has more under the id in the metadata
+//     ("error_id").
+//
+// A call without a deadline is given one of 5 s, NextAttempt its wait and 5 s, and no unary call has
+// more than 65 s.
 //
 // A message to the server may be 512 KiB at most. A larger one, and one that cannot be decoded, is
 // refused by gRPC itself, with RESOURCE_EXHAUSTED and INTERNAL and without ErrorInfo. A field whose
@@ -433,6 +451,10 @@ type RetryServiceServer interface {
 	// goes on; that holds for STORE_UNAVAILABLE as well. A missing or second Open, and a bad Flow, end
 	// the stream with INVALID_ARGUMENT and INVALID_REQUEST. After Drain the worker should open another
 	// stream; outcomes are still taken on this one until it ends.
+	//
+	// Errors that end the stream, besides: UNAVAILABLE with DRAINING, when it was opened at a server
+	// that is going away; UNAVAILABLE with SLOW_CONSUMER, when the client has not read for 10 s while
+	// there was something to send.
 	//
 	// Each stream takes work of its own, so no idempotency is declared. Opening another after one ended
 	// is always safe. An Outcome may be repeated on any stream or call: it carries its token.

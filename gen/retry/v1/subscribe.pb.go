@@ -280,11 +280,13 @@ type Open struct {
 	MaxInFlight int32 `protobuf:"varint,3,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
 	// For how long each attempt is leased: 1 s to 12 h. Unset or zero means 30 s.
 	LeaseDuration *durationpb.Duration `protobuf:"bytes,4,opt,name=lease_duration,json=leaseDuration,proto3" json:"lease_duration,omitempty"`
-	// The worker's own name, kept in the history and told to operators. Empty means none.
+	// The worker's own name, kept in the history and told to operators. At most 255 bytes, without
+	// control characters. Empty means none.
 	WorkerId string `protobuf:"bytes,5,opt,name=worker_id,json=workerId,proto3" json:"worker_id,omitempty"`
 	// When true, the stream is for looking on: attempts are shown as they fall due, but not leased and
 	// not counted as deliveries. That is best effort across replicas, and shows each delivery at most
-	// once. False means that attempts are leased to the worker.
+	// once. max_in_flight, lease_duration and Flow then have no effect; outcomes are taken all the
+	// same, since tokens are good on any stream. False means that attempts are leased to the worker.
 	Observe       bool `protobuf:"varint,6,opt,name=observe,proto3" json:"observe,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -478,10 +480,11 @@ func (*Outcome_Release) isOutcome_Result() {}
 // Success says that an attempt succeeded.
 type Success struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The caller's own word for it, such as "answered". Empty means none. It has no effect on the
-	// task.
+	// The caller's own word for it, such as "answered": at most 255 bytes. Empty means none. It has no
+	// effect on the task.
 	Outcome string `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
-	// A text for people. Empty means none. It has no effect on the task.
+	// A text for people. Of a longer one the first 1,024 bytes are kept, cut at a character boundary.
+	// Empty means none. It has no effect on the task.
 	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -534,8 +537,8 @@ func (x *Success) GetMessage() string {
 // Release hands an attempt back unfinished.
 type Release struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// After what time the attempt falls due again, in milliseconds rounded up. Unset or zero means at
-	// once; negative values are answered with INVALID_REQUEST.
+	// After what time the attempt falls due again, in milliseconds rounded up: at most 36,525 days.
+	// Unset or zero means at once; negative values are answered with INVALID_REQUEST.
 	Delay         *durationpb.Duration `protobuf:"bytes,1,opt,name=delay,proto3" json:"delay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -579,7 +582,8 @@ func (x *Release) GetDelay() *durationpb.Duration {
 }
 
 // OutcomeResult answers one Outcome. Results may come in another order than the outcomes; the token
-// tells them apart.
+// tells them apart. Outcomes are carried out in the order in which they were sent, also when the
+// client has gone meanwhile.
 type OutcomeResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The token, as it was sent.
@@ -770,7 +774,7 @@ func (x *Extend) GetLeaseDuration() *durationpb.Duration {
 type ExtendResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One result per token, in the order of the tokens. When the Extend as a whole was refused, each
-	// holds its error.
+	// holds its error; when that was for having no tokens, one result without a token does.
 	Results       []*LeaseResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

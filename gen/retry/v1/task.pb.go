@@ -216,8 +216,8 @@ type TaskSpec struct {
 	Group string `protobuf:"bytes,8,opt,name=group,proto3" json:"group,omitempty"`
 	// The moment after which no attempt is made any more: the task then becomes a dead letter with
 	// REASON_DEADLINE. It is judged at failures, at hand-out, when NextAttempt tells about the task,
-	// and within a minute where nobody asks. It binds the task until its first replay. Unset means
-	// none.
+	// and within a minute where nobody asks. It binds the task until its first replay. It must be
+	// after 1970-01-01T00:00:00Z, and is rounded down to the millisecond. Unset means none.
 	Deadline *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// The IANA name of the time zone, such as "Europe/Berlin", for those pause windows of the policy
 	// that name none. One in which such windows leave no free moment is refused with INVALID_REQUEST.
