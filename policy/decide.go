@@ -235,7 +235,7 @@ func (c *Compiled) bind(d *Decision, st *State, rule *compiledRule, now, next in
 	d.NextMS, d.DelayMS = next, next-now
 	after := *st
 	after.LastDateMS = d.LastDateMS
-	d.RetriesLeft = c.retriesLeft(st.retriesUsed()+1, &after, now)
+	d.RetriesLeft = c.retriesLeft(st.retriesUsed()+1, &after, next)
 	if rule != nil && rule.maxRetries > 0 {
 		d.RuleRetries = c.countRetry(st.RuleRetries, rule)
 	}
@@ -252,14 +252,15 @@ func (st *State) retriesUsed() int {
 	return max(st.Attempt, 1) - min(max(st.FirstAttempt, 1), max(st.Attempt, 1))
 }
 
-// retriesLeft is how many retries the policy allows after used ones.
-func (c *Compiled) retriesLeft(used int, st *State, now int64) int {
+// retriesLeft is how many retries the policy allows after used ones, of dates
+// only those after a moment: a pause window may reach over some.
+func (c *Compiled) retriesLeft(used int, st *State, after int64) int {
 	left := math.MaxInt
 	if c.retries != unlimited {
 		left = max(c.retries-used, 0)
 	}
 	if c.kind == scheduleDates {
-		i, _ := c.nextDate(now, st.LastDateMS, hint{})
+		i, _ := c.nextDate(after, st.LastDateMS, hint{})
 		left = min(left, len(c.datesMS)-i)
 	}
 	return left

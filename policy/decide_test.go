@@ -187,6 +187,10 @@ func TestDecideBaseDelay(t *testing.T) {
 		{"the rule's multiplier below 1", doubled(retrying(9, exponential(time.Second, 2, 7*time.Second)), 0.5), 4, 4 * second},
 		{"the rule's multiplier, rounded up once", doubled(retrying(9, exponential(100*time.Millisecond, 1.5, 0)), 2), 4, 675},
 		{"a tiny multiplier leaves a millisecond", doubled(retrying(9, fixed(time.Second)), 1e-300), 1, 1},
+		{"just past a century saturates", doubled(retrying(9, fixed(time.Second)), 1e10), 1, century},
+		{"exponential, just past a century", retrying(99, exponential(time.Second, 2, 0)), 33, century},
+		{"exponential, just cut to the cap", retrying(9, exponential(time.Second, 2, 7999*time.Millisecond)), 4, 7999},
+		{"a tenth of a millisecond is rounded up", doubled(retrying(9, fixed(10*time.Second)), 1.00001), 1, 10001},
 		{"a huge multiplier saturates", doubled(retrying(9, fixed(time.Second)), 1e300), 1, century},
 	}
 	for _, tt := range tests {
@@ -214,6 +218,10 @@ func TestDecideDates(t *testing.T) {
 	stretched.Rules = []policy.Rule{{Match: policy.Match{Statuses: []string{"5xx"}}, Action: policy.ActionRetry, DelayMultiplier: 3}}
 	ignoring := retrying(0, list)
 	ignoring.RetryAfter.Mode = policy.RetryAfterIgnore
+	windowed := retrying(0, list)
+	windowed.PauseWindows = []policy.PauseWindow{{
+		StartTime: time.UnixMilli(noonMS - hour), EndTime: time.UnixMilli(noonMS + 25*hour),
+	}}
 	hold := retrying(0, list)
 	hold.Rules = []policy.Rule{{Match: policy.Match{Statuses: []string{"5xx"}}, Action: policy.ActionHold, HoldCondition: "c"}}
 
@@ -242,6 +250,7 @@ func TestDecideDates(t *testing.T) {
 		{"a hint beyond its cap", retrying(0, list), failed(1), retryAfter("999999999"), "2026-01-01T00:00:00Z", "2026-01-02T12:00:00Z", 1},
 		{"a hint beyond all dates", retrying(0, list), failed(1), retryAfter("86400"), "2026-01-03T00:00:00Z", "", 0},
 		{"a hint ignored", ignoring, failed(1), retryAfter("86400"), "2026-01-01T00:00:00Z", "2026-01-01T12:00:00Z", 2},
+		{"a window reaches over the next date", windowed, failed(1), status(500), "2026-01-01T00:00:00Z", "2026-01-01T12:00:00Z", 1},
 		{"held", hold, failed(1), status(500), "2026-01-02T00:00:00Z", "", 2},
 	}
 	for _, tt := range tests {
@@ -260,7 +269,7 @@ func TestDecideDates(t *testing.T) {
 				}
 				return
 			}
-			if d.NextMS != ms(t, tt.want) || d.LastDateMS != d.NextMS {
+			if d.LastDateMS != ms(t, tt.want) || d.NextMS != d.LastDateMS && tt.policy.PauseWindows == nil {
 				t.Errorf("got %v at %s (last date %s), want %s", d.Reason, utc(d.NextMS), utc(d.LastDateMS), tt.want)
 			}
 			if d.LastDelayMS != tt.state.LastDelayMS {
@@ -346,6 +355,16 @@ func TestDecideIsTotal(t *testing.T) {
 	d = policy.Decide(&policy.Compiled{}, failed(1), status(500), noonMS)
 	if d.Action != policy.ActionDeadLetter {
 		t.Errorf("zero policy: %v", d.Action)
+	}
+	// What no Validate lets through.
+	d = policy.Decide(policy.Compile(retrying(9, delays(0, 0))), failed(3), status(500), noonMS)
+	if d.Reason != policy.ReasonRetriesExhausted {
+		t.Errorf("more retries than delays: %v", d.Reason)
+	}
+	odd := retrying(9, fixed(time.Second))
+	odd.Jitter = policy.Jitter{Kind: policy.JitterProportional, Proportion: 5}
+	if d = policy.Decide(policy.Compile(odd), failed(3), status(500), noonMS); d.DelayMS != second {
+		t.Errorf("proportion 5: delay %v", dur(d.DelayMS))
 	}
 	c := compile(t, retrying(1000, fixed(policy.MaxDuration)))
 	d = policy.Decide(c, policy.State{}, policy.Failure{}, math.MaxInt64)

@@ -76,15 +76,15 @@ func roundDown(x float64) int64 {
 // baseDelay is step 5 for all schedules but dates: the delay of retry n (from
 // 1) in milliseconds, with the rule's multiplier, cut to the schedule's cap.
 func (c *Compiled) baseDelay(n int, rule *compiledRule, s *stepList) int64 {
-	decorrelated := c.jitter.Kind == JitterDecorrelated
 	var base float64
 	switch c.kind {
 	case scheduleFixed:
 		base = float64(c.initialMS)
 		s.add(StepFixed, "", int64(n), c.initialMS)
 	case scheduleExponential:
-		if decorrelated {
-			// Nothing of this step is used: the draw has its own range.
+		if c.jitter.Kind == JitterDecorrelated {
+			// Nothing of this step is used, nor the rule's multiplier: the draw has its
+			// own range.
 			return c.initialMS
 		}
 		base = scale(float64(c.initialMS), math.Pow(c.multiplier, float64(n-1)))
@@ -96,7 +96,7 @@ func (c *Compiled) baseDelay(n int, rule *compiledRule, s *stepList) int64 {
 		base = float64(c.delaysMS[n-1])
 		s.add(StepDelays, "", int64(n), int64(len(c.delaysMS)), c.delaysMS[n-1])
 	}
-	if rule != nil && rule.delayMultiplier != 1 && !decorrelated {
+	if rule != nil && rule.delayMultiplier != 1 {
 		base = scale(base, rule.delayMultiplier)
 		s.add(StepDelayMultiplier, rule.name, floatArg(rule.delayMultiplier), roundUp(base))
 	}

@@ -180,17 +180,22 @@ func TestExplain(t *testing.T) {
 
 func TestExplainManyWindows(t *testing.T) {
 	t.Parallel()
-	var windows []policy.PauseWindow
-	for i := range int64(10) {
-		windows = append(windows, policy.PauseWindow{
-			StartTime: time.UnixMilli(noonMS + i*hour), EndTime: time.UnixMilli(noonMS + (i+1)*hour),
-		})
-	}
-	d := policy.Decide(compile(t, paused(windows...)), failed(1), status(503), noonMS)
-	got := policy.Explain(d.Steps)
-	const want = "It moves on over 2 more pause windows, to 2026-01-01T22:00:00Z."
-	if len(got) != 2+8+2 || got[10] != want {
-		t.Errorf("got %q", got)
+	for n, want := range map[int64]string{
+		8:  "2026-01-01T19:00:00Z falls into pause window 8 (open once) and moves to its end, 2026-01-01T20:00:00Z.",
+		9:  "It moves on over 1 more pause windows, to 2026-01-01T21:00:00Z.",
+		10: "It moves on over 2 more pause windows, to 2026-01-01T22:00:00Z.",
+	} {
+		var windows []policy.PauseWindow
+		for i := range n {
+			windows = append(windows, policy.PauseWindow{
+				StartTime: time.UnixMilli(noonMS + i*hour), EndTime: time.UnixMilli(noonMS + (i+1)*hour),
+			})
+		}
+		d := policy.Decide(compile(t, paused(windows...)), failed(1), status(503), noonMS)
+		got := policy.Explain(d.Steps)
+		if len(got) != 2+int(min(n, 9))+1 || got[len(got)-2] != want {
+			t.Errorf("%d windows: %q", n, got)
+		}
 	}
 }
 

@@ -60,7 +60,7 @@ func TestMatch(t *testing.T) {
 		{
 			"any connection failure",
 			policy.Match{ConnectionError: true},
-			fs{kind(policy.ConnectionDNS), kind(policy.ConnectionOther), kind(policy.ConnectionTLS)},
+			fs{kind(policy.ConnectionDNS), kind(policy.ConnectionOther), kind(policy.ConnectionTLS), kind(0), kind(200)},
 			fs{timeout, status(500)},
 		},
 		{

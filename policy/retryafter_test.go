@@ -90,6 +90,14 @@ func TestRetryAfterYears(t *testing.T) {
 	if utc(d.NextMS) != "2105-01-01T00:00:00Z" {
 		t.Errorf("in 2095, 05 is %s", utc(d.NextMS))
 	}
+	d = policy.Decide(c, failed(1), retryAfter("Saturday, 01-Jan-45 00:00:00 GMT"), ms(t, "2095-01-01T00:00:00Z"))
+	if utc(d.NextMS) != "2145-01-01T00:00:00Z" {
+		t.Errorf("in 2095, 45 is %s", utc(d.NextMS))
+	}
+	d = policy.Decide(c, failed(1), retryAfter("Saturday, 01-Jan-46 00:00:00 GMT"), ms(t, "2095-01-01T00:00:00Z"))
+	if !hasStep(d, policy.StepRetryAfterPast) {
+		t.Errorf("in 2095, 46 is %s", utc(d.NextMS))
+	}
 	d = policy.Decide(c, failed(1), retryAfter("Friday, 01-Jan-99 00:00:00 GMT"), ms(t, "2005-01-01T00:00:00Z"))
 	if !hasStep(d, policy.StepRetryAfterPast) {
 		t.Errorf("in 2005, 99 is %s", utc(d.NextMS))

@@ -370,7 +370,7 @@ func TestWindowsLookAhead(t *testing.T) {
 		t.Errorf("free now: %v", v)
 	}
 	d := policy.Decide(policy.Compile(paused(long(year))), failed(1), status(500), noonMS)
-	if d.DelayMS != 366*day {
+	if d.DelayMS != 366*day || !hasStep(d, policy.StepWindow) {
 		t.Errorf("delay %v", dur(d.DelayMS))
 	}
 	d = policy.Decide(policy.Compile(paused(long(year+time.Millisecond))), failed(1), status(500), noonMS)
