@@ -39,7 +39,7 @@ func TestAnswerThatIsNotWritten(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		handler, calls := &retryService{s: s}, &callStats{s}
 		call := func(events ...stats.RPCStats) *retryv1.NextAttemptResponse {
 			t.Helper()

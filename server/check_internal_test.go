@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -138,7 +139,7 @@ func TestPayloadTooLargeHasItsReason(t *testing.T) {
 	t.Parallel()
 	var c checker
 	failureOf(&retryv1.TaskSpec{Payload: make([]byte, 128<<10+1), Queue: "?"})(&c)
-	e, ok := c.err().(*scheduler.Error)
+	e, ok := errors.AsType[*scheduler.Error](c.err())
 	if !ok || e.Kind != scheduler.KindPayloadTooLarge || len(e.Violations) != 2 {
 		t.Errorf("got %+v", e)
 	}

@@ -48,6 +48,7 @@ func TestConformance(t *testing.T) {
 		}
 		for _, c := range file.Cases {
 			t.Run(ns+"/"+c.Name, func(t *testing.T) {
+				t.Parallel()
 				req := &retryv1.PreviewPolicyRequest{
 					Namespace: ns,
 					Source:    &retryv1.PreviewPolicyRequest_PolicyId{PolicyId: c.Policy},

@@ -19,33 +19,34 @@ import (
 )
 
 // opened is a worker whose stream the server has taken notice of.
-func (s *site) opened(queue string) (*worker, *retryv1.Attempt) {
+func (s *site) opened() (*worker, *retryv1.Attempt) {
 	s.t.Helper()
-	s.fail(queue, "first of "+queue, "quick")
-	w := s.open(s.retry, &retryv1.Open{Queues: []string{queue}, MaxInFlight: 1})
-	return w, w.attempt()
+	s.fail("q", "first", "quick")
+	w := s.open(s.retry, &retryv1.Open{Queues: []string{"q"}, MaxInFlight: 1})
+	a := w.attempt()
+	return w, a
 }
 
 func TestDrainTakesOutcomesToTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := setup(t, server.Config{DrainTimeout: 20 * time.Second})
 		s.policy("quick", time.Millisecond)
-		w, a := s.opened("q")
+		w, a := s.opened()
 		s.fail("q", "later", "quick")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		start := time.Now()
 		stopped := make(chan struct{})
 		go func() { s.stopServer(); close(stopped) }()
 		if msg := w.recv(); msg.GetDrain() == nil {
 			t.Fatalf("got %v, want Drain", msg)
 		}
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		w.succeed(a.GetLeaseToken())
 		if got := w.result().GetSuccess(); got.GetAttempts() != 2 {
 			t.Errorf("after Drain: %v", got)
 		}
 		// The credit is free again, but nothing more is sent.
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		_ = w.stream.CloseSend()
 		if msg, err := w.stream.Recv(); !errors.Is(err, io.EOF) {
 			t.Errorf("after closing: %v, %v", msg, err)
@@ -61,7 +62,7 @@ func TestDrainHasADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := setup(t, server.Config{DrainTimeout: 20 * time.Second})
 		s.policy("quick", time.Millisecond)
-		w, _ := s.opened("q")
+		w, _ := s.opened()
 		start := time.Now()
 		s.stopServer()
 		if took := time.Since(start); took > 20*time.Second {
@@ -80,7 +81,7 @@ func TestDrainEndsHalfClosedStreamsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := setup(t, server.Config{DrainTimeout: 20 * time.Second})
 		s.policy("quick", time.Millisecond)
-		w, _ := s.opened("q")
+		w, _ := s.opened()
 		_ = w.stream.CloseSend()
 		observer := s.open(s.retry, &retryv1.Open{Queues: []string{"q"}, Observe: true})
 		_ = observer.stream.CloseSend()
@@ -116,12 +117,12 @@ func TestDrainGivesBackWhatWasNotSent(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		slow := one.open(retryv1.NewRetryServiceClient(one.dial(smallWindows()...)), &retryv1.Open{Queues: []string{"q"}, LeaseDuration: durationpb.New(time.Hour)})
 		synctest.Wait()
 		go one.stopServer()
 		got := two.open(two.retry, &retryv1.Open{Queues: []string{"q"}}).receiveAll()
-		time.Sleep(15 * time.Second)
+		pass(15 * time.Second)
 		written := 0
 		for {
 			if msg, err := slow.stream.Recv(); err != nil {
@@ -146,7 +147,7 @@ func TestStreamsLeaveBeforeTheirConnection(t *testing.T) {
 		s := setup(t, server.Config{})
 		s.policy("quick", time.Millisecond)
 		start := time.Now()
-		w, a := s.opened("q")
+		w, a := s.opened()
 		w.succeed(a.GetLeaseToken())
 		w.result()
 		if msg := w.recv(); msg.GetDrain() == nil {

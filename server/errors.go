@@ -95,8 +95,7 @@ type failures struct {
 }
 
 func (f *failures) refusal(ctx context.Context, err error) refusal {
-	var e *scheduler.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*scheduler.Error](err); ok {
 		if o, ok := outcomeOf(e.Kind); ok {
 			if o.message == "" {
 				o.message = e.Message

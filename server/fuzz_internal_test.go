@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -31,7 +32,7 @@ func FuzzReportFailureRequest(f *testing.F) {
 		var c checker
 		report := c.reportFailure(c.namespace(r.GetNamespace()), r)
 		if err := c.err(); err != nil {
-			e, ok := err.(*scheduler.Error)
+			e, ok := errors.AsType[*scheduler.Error](err)
 			if !ok || len(e.Violations) == 0 {
 				t.Fatalf("an error without violations: %v", err)
 			}

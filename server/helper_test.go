@@ -36,14 +36,14 @@ type site struct {
 }
 
 // setup serves until the test ends.
-func setup(t testing.TB, cfg server.Config) *site {
-	t.Helper()
-	return setupOn(t, cfg, memstore.New(memstore.Config{}))
+func setup(tb testing.TB, cfg server.Config) *site {
+	tb.Helper()
+	return setupOn(tb, cfg, memstore.New(memstore.Config{}))
 }
 
-func setupOn(t testing.TB, cfg server.Config, store scheduler.Store) *site {
-	t.Helper()
-	s := &site{t: t, lis: bufconn.Listen(1 << 20), log: &syncBuffer{}}
+func setupOn(tb testing.TB, cfg server.Config, store scheduler.Store) *site {
+	tb.Helper()
+	s := &site{t: tb, lis: bufconn.Listen(1 << 20), log: &syncBuffer{}}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -52,22 +52,22 @@ func setupOn(t testing.TB, cfg server.Config, store scheduler.Store) *site {
 	}
 	var err error
 	if s.sched, err = scheduler.New(store, scheduler.Config{Log: cfg.Log}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if s.srv, err = server.New(cfg, s.sched); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	serving, stopServing := context.WithCancel(t.Context())
-	running, stopRunning := context.WithCancel(context.WithoutCancel(t.Context()))
+	serving, stopServing := context.WithCancel(tb.Context())
+	running, stopRunning := context.WithCancel(context.WithoutCancel(tb.Context()))
 	var scheduled, served sync.WaitGroup
 	scheduled.Go(func() {
 		if err := s.sched.Run(running); err != nil {
-			t.Errorf("scheduler: %v", err)
+			tb.Errorf("scheduler: %v", err)
 		}
 	})
 	served.Go(func() {
 		if err := s.srv.Run(serving, s.lis); err != nil {
-			t.Errorf("server: %v", err)
+			tb.Errorf("server: %v", err)
 		}
 	})
 	s.stopServer = func() {
@@ -76,7 +76,7 @@ func setupOn(t testing.TB, cfg server.Config, store scheduler.Store) *site {
 	}
 	conn := s.dial()
 	s.retry, s.pol = retryv1.NewRetryServiceClient(conn), retryv1.NewPolicyServiceClient(conn)
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		s.stopServer()
 		stopRunning()
 		scheduled.Wait()
@@ -278,3 +278,6 @@ func (b *syncBuffer) String() string {
 func smallWindows() []grpc.DialOption {
 	return []grpc.DialOption{grpc.WithInitialWindowSize(64 << 10), grpc.WithInitialConnWindowSize(64 << 10)}
 }
+
+// pass lets time go by, which in a bubble takes none.
+func pass(d time.Duration) { <-time.After(d) }

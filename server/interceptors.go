@@ -62,7 +62,7 @@ func reasonOf(err error) string {
 // callLogger takes from a finished call what a line holds. The error's text is
 // not in it: it may repeat what the caller has sent.
 func (s *Server) callLogger() logging.Logger {
-	return logging.LoggerFunc(func(ctx context.Context, level logging.Level, msg string, fields ...any) {
+	return logging.LoggerFunc(func(ctx context.Context, level logging.Level, _ string, fields ...any) {
 		if !s.log.Enabled(ctx, slog.Level(level)) {
 			return
 		}
@@ -85,7 +85,7 @@ func (s *Server) callLogger() logging.Logger {
 				attrs = append(attrs, slog.Any("peer", value))
 			}
 		}
-		s.log.LogAttrs(ctx, slog.Level(level), msg, attrs...)
+		s.log.LogAttrs(ctx, slog.Level(level), "finished call", attrs...)
 	})
 }
 

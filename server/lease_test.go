@@ -18,8 +18,8 @@ func byTask(id string) *retryv1.NextAttemptRequest {
 	return &retryv1.NextAttemptRequest{Target: &retryv1.NextAttemptRequest_TaskId{TaskId: id}}
 }
 
-func byQueue(queue string) *retryv1.NextAttemptRequest {
-	return &retryv1.NextAttemptRequest{Target: &retryv1.NextAttemptRequest_Queue{Queue: queue}}
+func byQueue() *retryv1.NextAttemptRequest {
+	return &retryv1.NextAttemptRequest{Target: &retryv1.NextAttemptRequest_Queue{Queue: "q"}}
 }
 
 func (s *site) next(r *retryv1.NextAttemptRequest) *retryv1.NextAttemptResponse {
@@ -81,17 +81,17 @@ func TestNextAttemptOfAQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := setup(t, server.Config{})
 		s.policy("minute", time.Minute)
-		got := s.next(byQueue("q"))
+		got := s.next(byQueue())
 		if got.GetState() != 0 || got.GetDue() || got.GetTime() != nil || got.GetLeased() != nil {
 			t.Errorf("an empty queue: %v", got)
 		}
 		s.fail("q", "x", "minute")
-		got = s.next(byQueue("q"))
+		got = s.next(byQueue())
 		if got.GetDue() || got.GetLeased() != nil || got.GetDueIn().AsDuration() != time.Minute || got.GetLastDecision() != nil {
 			t.Errorf("nothing due: %v", got)
 		}
-		time.Sleep(time.Second)
-		r := byQueue("q")
+		pass(time.Second)
+		r := byQueue()
 		r.Wait = durationpb.New(time.Minute)
 		start := time.Now()
 		got = s.next(r)
@@ -99,7 +99,7 @@ func TestNextAttemptOfAQueue(t *testing.T) {
 		if a.GetTaskId() != "x" || time.Since(start) != 59*time.Second || !got.GetDue() || got.GetState() != retryv1.Task_STATE_LEASED || got.GetLastDecision() == nil {
 			t.Fatalf("after %s: %v", time.Since(start), got)
 		}
-		if d := a.GetLeaseExpireTime().AsTime().Sub(time.Now()); d < 29*time.Second || d > 31*time.Second {
+		if d := time.Until(a.GetLeaseExpireTime().AsTime()); d < 29*time.Second || d > 31*time.Second {
 			t.Errorf("the lease lasts %s", d)
 		}
 	})
@@ -111,12 +111,10 @@ func TestUnaryCallsHaveADeadline(t *testing.T) {
 		s := setupOn(t, server.Config{}, store)
 		s.policy("quick", time.Millisecond)
 		var left time.Duration
-		see := func() error { return nil }
 		hook := func(ctx context.Context) {
 			end, _ := ctx.Deadline()
 			left = time.Until(end).Round(time.Second)
 		}
-		store.onPolicy.Store(&see)
 		store.afterClaim.Store(&hook)
 		for i, tc := range []struct {
 			ctx, wait, want time.Duration
@@ -129,16 +127,16 @@ func TestUnaryCallsHaveADeadline(t *testing.T) {
 		} {
 			id := string(rune('a' + i))
 			s.fail("", id, "quick")
-			time.Sleep(time.Second)
-			ctx := t.Context()
+			pass(time.Second)
+			ctx, cancel := context.WithCancel(t.Context())
 			if tc.ctx > 0 {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, tc.ctx)
-				defer cancel()
+				ctx, cancel = context.WithTimeout(t.Context(), tc.ctx)
 			}
 			r := byTask(id)
 			r.Wait, r.LeaseDuration = durationpb.New(tc.wait), durationpb.New(time.Minute)
-			if _, err := s.retry.NextAttempt(ctx, r); err != nil {
+			_, err := s.retry.NextAttempt(ctx, r)
+			cancel()
+			if err != nil {
 				t.Fatal(err)
 			}
 			if left != tc.want {
@@ -154,7 +152,7 @@ func TestLostAnswerGivesTheAttemptBack(t *testing.T) {
 		s := setupOn(t, server.Config{}, store)
 		s.policy("quick", time.Millisecond)
 		s.fail("q", "x", "quick")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		// The caller goes away between the claim and its answer.
 		ctx, cancel := context.WithCancel(t.Context())
 		gone := func(ctx context.Context) { cancel(); <-ctx.Done() }
@@ -166,7 +164,7 @@ func TestLostAnswerGivesTheAttemptBack(t *testing.T) {
 		}
 		store.afterClaim.Store(nil)
 		synctest.Wait()
-		got := s.next(byQueue("q")).GetLeased()
+		got := s.next(byQueue()).GetLeased()
 		if got.GetTaskId() != "x" || got.GetDelivery() != 1 {
 			t.Errorf("the next one gets %v", got)
 		}
@@ -178,13 +176,13 @@ func TestExtendAndRelease(t *testing.T) {
 		s := setup(t, server.Config{})
 		s.policy("quick", time.Millisecond)
 		s.fail("q", "x", "quick")
-		time.Sleep(time.Second)
-		a := s.next(byQueue("q")).GetLeased()
+		pass(time.Second)
+		a := s.next(byQueue()).GetLeased()
 		got, err := s.retry.ExtendLease(s.ctx(), &retryv1.ExtendLeaseRequest{LeaseTokens: []string{"nonsense", a.GetLeaseToken()}, LeaseDuration: durationpb.New(time.Hour)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r := got.GetResults(); len(r) != 2 || r[0].GetError().GetReason() != "INVALID_REQUEST" || r[1].GetLeaseExpireTime().AsTime().Sub(time.Now()) != time.Hour {
+		if r := got.GetResults(); len(r) != 2 || r[0].GetError().GetReason() != "INVALID_REQUEST" || time.Until(r[1].GetLeaseExpireTime().AsTime()) != time.Hour {
 			t.Errorf("extended: %v", got)
 		}
 		if _, err := s.retry.ExtendLease(s.ctx(), &retryv1.ExtendLeaseRequest{}); tell(err).reason != "INVALID_REQUEST" {
@@ -199,8 +197,8 @@ func TestExtendAndRelease(t *testing.T) {
 		if got := s.next(byTask("x")); got.GetState() != retryv1.Task_STATE_SCHEDULED || got.GetDueIn().AsDuration() != time.Minute+time.Millisecond {
 			t.Errorf("released: %v", got)
 		}
-		time.Sleep(2 * time.Minute)
-		if again := s.next(byQueue("q")).GetLeased(); again.GetDelivery() != 2 || again.GetAttempt() != 2 {
+		pass(2 * time.Minute)
+		if again := s.next(byQueue()).GetLeased(); again.GetDelivery() != 2 || again.GetAttempt() != 2 {
 			t.Errorf("again: %v", again)
 		}
 		if _, err := s.retry.ReleaseLease(s.ctx(), release); tell(err).reason != "LEASE_LOST" {

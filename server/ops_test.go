@@ -28,7 +28,9 @@ func TestPanicsAreCaught(t *testing.T) {
 		s.fail("q", "x", "quick")
 		w := s.open(s.retry, &retryv1.Open{Queues: []string{"q"}})
 		a := w.attempt()
-		boom := func(context.Context, []scheduler.Change) error { panic("the secret of redis://10.0.0.1") }
+		boom := func(context.Context, []scheduler.Change) error {
+			panic("the secret of redis://10.0.0.1") //nolint:forbidigo // It is what the test is about.
+		}
 		store.onCommit.Store(&boom)
 		// In a handler.
 		_, err := s.retry.ReportFailure(s.ctx(), &retryv1.ReportFailureRequest{Task: &retryv1.TaskSpec{Id: "y", Policy: "quick"}, Failure: httpFailure(503)})
@@ -125,7 +127,9 @@ func TestSecretsAreNotLogged(t *testing.T) {
 	w.result()
 	w.succeed(forged)
 	w.result()
-	panics := func(context.Context, []scheduler.Change) error { panic("boom") }
+	panics := func(context.Context, []scheduler.Change) error {
+		panic("boom") //nolint:forbidigo // It is what the test is about.
+	}
 	store.onCommit.Store(&panics)
 	_ = report(&retryv1.ReportFailureRequest{Task: spec("e"), Failure: failure(), IdempotencyKey: "key-" + secret})
 	fails := func(context.Context, []scheduler.Change) error { return errors.New("broken") }
@@ -180,6 +184,7 @@ func TestReflection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	//nolint:staticcheck // Older tools speak nothing else.
 	if err := alpha.Send(&reflectionv1alpha.ServerReflectionRequest{MessageRequest: &reflectionv1alpha.ServerReflectionRequest_ListServices{}}); err != nil {
 		t.Fatal(err)
 	}

@@ -143,11 +143,14 @@ func previewed(got []scheduler.Previewed) []*retryv1.PreviewedDecision {
 	return out
 }
 
-// policyName checks a request that names one policy, and returns the namespace.
-func policyName(r interface {
+// named is a request that names one policy.
+type named interface {
 	GetNamespace() string
 	GetId() string
-}) (namespace string, err error) {
+}
+
+// policyName checks a request that names one policy, and returns the namespace.
+func policyName(r named) (namespace string, err error) {
 	var c checker
 	namespace = c.namespace(r.GetNamespace())
 	c.id("id", r.GetId())

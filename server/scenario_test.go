@@ -57,7 +57,7 @@ func TestGetHookSchedule(t *testing.T) {
 			if !a.GetDueTime().AsTime().Equal(last.GetNextAttemptTime().AsTime()) || int(a.GetAttempt()) != i+2 || int(a.GetRetriesLeft()) != 3-i {
 				t.Errorf("attempt %v after the decision %v", a, last)
 			}
-			time.Sleep(200 * time.Millisecond)
+			pass(200 * time.Millisecond)
 			failed = time.Now()
 			w.fail(a.GetLeaseToken(), httpFailure(500))
 			last = w.result().GetFailure().GetDecision()

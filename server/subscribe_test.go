@@ -211,26 +211,26 @@ func TestCreditIsKept(t *testing.T) {
 		w := s.open(s.retry, &retryv1.Open{Queues: []string{"q"}, MaxInFlight: 2})
 		got := w.receiveAll()
 		synctest.Wait()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if n := len(got()); n != 2 {
 			t.Fatalf("%d attempts out with a credit of 2", n)
 		}
 		w.flow(5)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if n := len(got()); n != 5 {
 			t.Fatalf("%d attempts out with a credit of 5", n)
 		}
 		w.flow(0)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		for _, a := range got() {
 			w.succeed(a.GetLeaseToken())
 		}
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if n := len(got()); n != 5 {
 			t.Fatalf("%d attempts came after Flow 0", n)
 		}
 		w.flow(32)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if n := len(got()); n != 10 {
 			t.Fatalf("%d attempts of 10 came in the end", n)
 		}
@@ -301,21 +301,21 @@ func TestUnsentAttemptsAreGivenBack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		// A client that does not read fills its window, and then the server's patience.
 		slow := s.open(retryv1.NewRetryServiceClient(s.dial(smallWindows()...)), &retryv1.Open{Queues: []string{"q"}, MaxInFlight: n, LeaseDuration: durationpb.New(time.Hour)})
-		time.Sleep(9 * time.Second)
+		pass(9 * time.Second)
 		if got := s.srv.Counters().SlowConsumers; got != 0 {
 			t.Fatalf("cut %d streams within 9 s", got)
 		}
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if got := s.srv.Counters().SlowConsumers; got != 1 {
 			t.Fatalf("cut %d streams within 11 s", got)
 		}
 		// What it was never sent goes to others, at once and as a first delivery.
 		w := s.open(s.retry, &retryv1.Open{Queues: []string{"q"}, MaxInFlight: n})
 		got := w.receiveAll()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		written := 0
 		for {
 			msg, err := slow.stream.Recv()
@@ -352,11 +352,11 @@ func TestStreamThatEndsKeepsWhatWasSent(t *testing.T) {
 		first.cancel()
 		second := s.open(s.retry, &retryv1.Open{Queues: []string{"q"}})
 		got := second.receiveAll()
-		time.Sleep(50 * time.Second)
+		pass(50 * time.Second)
 		if len(got()) != 0 {
 			t.Fatal("an attempt that was sent was handed out again under its lease")
 		}
-		time.Sleep(11 * time.Second)
+		pass(11 * time.Second)
 		if len(got()) != 1 || got()[0].GetDelivery() != 2 {
 			t.Fatalf("after its lease: %v", got())
 		}
@@ -373,10 +373,10 @@ func TestOutcomesOfAStreamThatIsGoneAreTaken(t *testing.T) {
 		a := w.attempt()
 		// The client goes while its outcome is being written.
 		entered, leave := make(chan struct{}), make(chan struct{})
-		hook := func(context.Context, []scheduler.Change) error {
+		hook := func(ctx context.Context, _ []scheduler.Change) error {
 			close(entered)
 			<-leave
-			return nil
+			return ctx.Err()
 		}
 		store.onCommit.Store(&hook)
 		w.succeed(a.GetLeaseToken())

@@ -119,7 +119,7 @@ func TestConformancePoliciesDecode(t *testing.T) {
 				t.Fatalf("%s/%s: %v", file.Name, p.ID, err)
 			}
 			got, violations := wire.PolicyFromProto(msg)
-			if len(violations) > 0 || !reflect.DeepEqual(got.Normalize(), p.Policy.Normalize()) {
+			if len(violations) > 0 || !reflect.DeepEqual(got.Normalize(), p.Normalize()) {
 				t.Errorf("%s/%s: got\n%+v\nwant\n%+v\nviolations %v", file.Name, p.ID, got, p.Policy, violations)
 			}
 		}

@@ -50,7 +50,7 @@ func TestDurationRoundsUp(t *testing.T) {
 		{time.Millisecond + 1, 2 * time.Millisecond},
 		{-1, 0},
 		{-time.Millisecond - 1, -time.Millisecond},
-		{math.MaxInt64, math.MaxInt64 / time.Millisecond * time.Millisecond},
+		{math.MaxInt64, time.Duration(math.MaxInt64).Truncate(time.Millisecond)},
 	} {
 		if got := wire.Duration(durationpb.New(tc.d)); got != tc.want {
 			t.Errorf("%v rounds to %v, want %v", tc.d, got, tc.want)
