@@ -15,10 +15,11 @@ import (
 
 // destination is where events go: an HTTP server that fails in several ways
 // before it works, or always. Another, the late one, refuses connections until
-// some time after the start.
+// comeUp.
 type destination struct {
 	addr, lateAddr string
 	stop           context.CancelFunc
+	comeUp         context.CancelFunc
 	serving        errgroup.Group
 
 	mu    sync.Mutex
@@ -28,13 +29,10 @@ type destination struct {
 	taken map[string]bool
 }
 
-// lateBy is how long the late destination is away: past the first retry, as a
-// rule, and well before the last.
-const lateBy = 500 * time.Millisecond
-
 func openDestination(ctx context.Context) (*destination, error) {
 	ctx, stop := context.WithCancel(ctx)
-	d := &destination{stop: stop, calls: make(map[string]int), taken: make(map[string]bool)}
+	up, comeUp := context.WithCancel(ctx)
+	d := &destination{stop: stop, comeUp: comeUp, calls: make(map[string]int), taken: make(map[string]bool)}
 	lis, err := listen(ctx, "127.0.0.1:0")
 	if err != nil {
 		return nil, errors.Join(err, d.close())
@@ -51,18 +49,21 @@ func openDestination(ctx context.Context) (*destination, error) {
 	}
 	d.serving.Go(func() error { return d.serve(ctx, lis) })
 	d.serving.Go(func() error {
-		select {
-		case <-time.After(lateBy):
-		case <-ctx.Done():
-			return nil
-		}
+		<-up.Done()
+		return d.serveLate(ctx)
+	})
+	return d, nil
+}
+
+func (d *destination) serveLate(ctx context.Context) error {
+	if ctx.Err() == nil {
 		lis, err := listen(ctx, d.lateAddr)
 		if err != nil {
 			return err
 		}
 		return d.serve(ctx, lis)
-	})
-	return d, nil
+	}
+	return nil
 }
 
 func listen(ctx context.Context, addr string) (net.Listener, error) {

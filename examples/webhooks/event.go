@@ -18,6 +18,8 @@ type event struct {
 	run  string // tells this run's events from an earlier run's
 	hook hook
 	want ending
+	// then is done once the first attempt was reported; nil for nothing.
+	then func()
 }
 
 // hook is what an attempt needs to know. It travels as the task's payload.
@@ -49,19 +51,21 @@ func events(d *destination) []event {
 	ev := func(name, url string, want ending) event {
 		return event{name: name, run: run, hook: hook{URL: url, Body: "event " + name}, want: want}
 	}
+	refused := ev("refused", d.lateURL("/fine"), delivered())
+	refused.then = d.comeUp
 	return []event{
 		ev("fine", d.url("/fine"), delivered()),
 		ev("unavailable", d.url("/unavailable"), delivered()),
 		ev("busy", d.url("/busy"), delivered()),
 		ev("slow", d.url("/slow"), delivered()),
-		ev("refused", d.lateURL("/fine"), delivered()),
+		refused,
 		ev("gone", d.url("/gone"), dead(client.ReasonNonRetryable)),
 		ev("broken", d.url("/broken"), dead(client.ReasonRetriesExhausted)),
 	}
 }
 
 // callTimeout is how long a destination may take to answer.
-const callTimeout = 300 * time.Millisecond
+const callTimeout = time.Second
 
 // call makes one attempt to deliver. The key is the same in every attempt, so
 // that a destination can tell when it has seen the event before: its answer may

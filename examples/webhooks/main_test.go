@@ -31,7 +31,7 @@ func TestEachEventEndsAsExpected(t *testing.T) {
 			t.Errorf("%s: %v\n%s", name, err, out.String())
 		}
 		for _, want := range []string{
-			"busy         attempt 1  HTTP 429 Too Many Requests -> attempt 2 in 1.",
+			"busy         attempt 1  HTTP 429 Too Many Requests -> attempt 2 in 1",
 			"slow         attempt 1  timeout -> attempt 2 in ",
 			"refused      attempt 1  connection refused -> attempt 2 in ",
 			"broken       attempt 4  HTTP 500 Internal Server Error -> dead letter: RETRIES_EXHAUSTED",

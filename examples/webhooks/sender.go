@@ -18,6 +18,9 @@ func send(ctx context.Context, c *client.Client, queue string, evs []event, tl *
 			if err := sendOne(ctx, c, queue, ev, tl); err != nil {
 				return fmt.Errorf("send %s: %w", ev.name, err)
 			}
+			if ev.then != nil {
+				ev.then()
+			}
 			return nil
 		})
 	}
