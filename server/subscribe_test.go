@@ -542,3 +542,34 @@ func TestEachTaskRunsOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestFlowZeroGivesBackWhatWasNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := setup(t, server.Config{SendTimeout: time.Hour})
+		s.policy("quick", time.Millisecond)
+		const n = 20
+		for i := range n {
+			if _, err := s.retry.ReportFailure(s.ctx(), &retryv1.ReportFailureRequest{
+				Task: &retryv1.TaskSpec{Id: fmt.Sprint(i), Queue: "q", Policy: "quick", Payload: make([]byte, 100<<10)}, Failure: httpFailure(503),
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pass(time.Second)
+		slow := s.open(retryv1.NewRetryServiceClient(s.dial(smallWindows()...)), &retryv1.Open{Queues: []string{"q"}, MaxInFlight: n})
+		synctest.Wait()
+		slow.flow(0)
+		synctest.Wait()
+		written := slow.receiveAll()
+		others := s.open(s.retry, &retryv1.Open{Queues: []string{"q"}, MaxInFlight: n}).receiveAll()
+		pass(5 * time.Second)
+		if len(written()) > 5 || len(written())+len(others()) != n {
+			t.Errorf("%d were sent to the one, %d to the other, of %d", len(written()), len(others()), n)
+		}
+		for _, a := range others() {
+			if a.GetDelivery() != 1 {
+				t.Errorf("delivery %d", a.GetDelivery())
+			}
+		}
+	})
+}
