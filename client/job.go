@@ -98,9 +98,27 @@ func (s *shift) perform(ctx context.Context, j *job) {
 				"panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			err = panicked(fmt.Sprint(v))
 		}
-		s.performed(ctx, j, err)
+		s.performed(j, err)
 	}()
-	err = s.handle(ctx, j.attempt)
+	err = result(ctx, s.handle(ctx, j.attempt))
+}
+
+// result is what a handler returned as a failure or a release; nil for success.
+// It belongs to the handler's own code, since it calls the error's: one that is
+// a nil pointer in disguise panics when it is asked for its text.
+func result(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if release, ok := asRelease(err); ok {
+		return release
+	}
+	stopped := errors.Is(context.Cause(ctx), ErrWorkerStopped)
+	if stopped && !is[*Failure](err) && !is[*permanentError](err) {
+		// It says that the handler was stopped, and nothing about the task.
+		return Release(0)
+	}
+	return FailureFrom(err)
 }
 
 func panicked(v string) *Failure {
@@ -109,13 +127,7 @@ func panicked(v string) *Failure {
 	return f
 }
 
-func (s *shift) performed(ctx context.Context, j *job, err error) {
-	if err != nil && errors.Is(context.Cause(ctx), ErrWorkerStopped) && !is[*Failure](err) && !is[*permanentError](err) {
-		// The error says that it was stopped, and nothing about the task.
-		if _, ok := asRelease(err); !ok {
-			err = Release(0)
-		}
-	}
+func (s *shift) performed(j *job, err error) {
 	j.cancel(nil)
 
 	var gone []Settled
@@ -134,16 +146,14 @@ func (s *shift) performed(ctx context.Context, j *job, err error) {
 	s.tell(gone...)
 }
 
-// conclude turns what a handler returned into the outcome to be sent. Callers
+// conclude turns a result into the outcome to be sent. Callers
 // hold mu.
 func (s *shift) conclude(j *job, err error) {
 	o := &retryv1.Outcome{LeaseToken: j.attempt.LeaseToken}
 	if release, ok := asRelease(err); ok {
 		o.Result = &retryv1.Outcome_Release{Release: &retryv1.Release{Delay: durationpb.New(release.delay)}}
 	} else if err != nil {
-		f := FailureFrom(err)
-		o.Result = &retryv1.Outcome_Failure{Failure: f.proto()}
-		err = f
+		o.Result = &retryv1.Outcome_Failure{Failure: FailureFrom(err).proto()}
 	} else {
 		o.Result = &retryv1.Outcome_Success{Success: &retryv1.Success{}}
 	}

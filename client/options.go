@@ -132,9 +132,9 @@ func WithShutdownTimeout(d time.Duration) WorkerOption {
 	return func(c *workerConfig) { c.shutdownTimeout = d }
 }
 
-// WithSettled sets a function that is told what the server made of each attempt,
-// one call after the other for each stream. It must not block: the worker's
-// stream waits for it. Default: none.
+// WithSettled sets a function that is told what the server made of each attempt.
+// It must not block, since the worker's stream may be waiting for it, and may be
+// called by several goroutines at a time. Default: none.
 func WithSettled(f func(Settled)) WorkerOption {
 	return func(c *workerConfig) { c.settled = f }
 }

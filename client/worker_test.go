@@ -45,6 +45,7 @@ func TestWorkerReportsWhatHandlersReturn(t *testing.T) {
 		"a timeout":          {func() error { return context.DeadlineExceeded }, "attempt 3 in 1h0m0s", client.StateScheduled, client.TimeoutCause{}, "context deadline exceeded"},
 		"for good":           {func() error { return client.Permanent(boom) }, "dead letter: NON_RETRYABLE", client.StateDead, client.OutcomeCause("error"), "boom"},
 		"a panic":            {func() error { return explode("oh no") }, "attempt 3 in 1h0m0s", client.StateScheduled, client.OutcomeCause("panic"), "panic: oh no"},
+		"a nil error":        {func() error { return (*sdkError)(nil) }, "attempt 3 in 1h0m0s", client.StateScheduled, client.OutcomeCause("panic"), "panic: runtime error: invalid memory address or nil pointer dereference"},
 		"an end":             {func() error { runtime.Goexit(); return nil }, "attempt 3 in 1h0m0s", client.StateScheduled, client.OutcomeCause("panic"), "panic: the handler called runtime.Goexit"},
 		"a nonsense":         {func() error { return client.HTTPFailure(7, "") }, "attempt 3 in 1h0m0s", client.StateScheduled, client.OutcomeCause("error"), ""},
 		"hand back":          {func() error { return client.Release(time.Hour) }, "", client.StateScheduled, nil, ""},
