@@ -156,12 +156,13 @@ func TestStreamsLeaveBeforeTheirConnection(t *testing.T) {
 		if age := time.Since(start); age < 25*time.Minute || age > 30*time.Minute {
 			t.Errorf("told to leave after %s", age)
 		}
+		s.fail("q", "later", "quick")
+		pass(10 * time.Second)
 		_ = w.stream.CloseSend()
-		if err := w.end(); !errors.Is(err, io.EOF) {
-			t.Errorf("ended with %v", err)
+		if msg, err := w.stream.Recv(); !errors.Is(err, io.EOF) {
+			t.Errorf("after Drain: %v, %v", msg, err)
 		}
 		// The server itself goes on, on another connection if need be.
-		s.fail("q", "later", "quick")
 		s.open(s.retry, &retryv1.Open{Queues: []string{"q"}}).attempt()
 	})
 }

@@ -112,9 +112,9 @@ func invalidRequest(field, description string) error {
 func (st *subscription) run(open *retryv1.Open) error {
 	st.begin(open)
 	close(st.begun)
-	settled := make(chan struct{})
+	// The settler may outlive the call: what the client has sent is carried out,
+	// though it will not learn of it.
 	st.s.streams.Go(func() {
-		defer close(settled)
 		defer close(st.results)
 		st.settleErr = st.s.guarded(st.ctx, st.settle)
 	})
@@ -129,8 +129,6 @@ func (st *subscription) run(open *retryv1.Open) error {
 	}
 	close(st.over)
 	st.leave()
-	// What the client has sent is carried out, though it will not learn of it.
-	<-settled
 	return err
 }
 
