@@ -20,7 +20,7 @@ type ruling struct {
 
 // ruling returns the policy as it now is, nil when there is none of that id.
 func (s *Scheduler) ruling(ctx context.Context, namespace, id string) (*ruling, error) {
-	rec, err := s.store.Policy(ctx, namespace, id)
+	rec, err := s.store.RecentPolicy(ctx, namespace, id)
 	if err != nil {
 		return nil, fmt.Errorf("read policy %s: %w", id, err)
 	}

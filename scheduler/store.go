@@ -129,9 +129,10 @@ type Committed struct {
 // higher, its lease end at the store's now plus the slot's length, and Released
 // cleared.
 type Claim struct {
-	// ID and Replica make a claim idempotent: a repeat of a replica's last claim
-	// on this shard returns the tasks that it took and that still carry the
-	// fences it gave. An empty Replica is not remembered: its claim is of one Task,
+	// ID and Replica make a claim idempotent: a repeat of a replica's last claim of
+	// this queue and shard returns the tasks that it took and that still carry the
+	// fences it gave. A store may take fewer tasks at once than there are slots for,
+	// but at least 100. An empty Replica is not remembered: its claim is of one Task,
 	// whose fence shows by its nonce who has taken it.
 	ID      uint64
 	Replica string
@@ -218,6 +219,11 @@ type PolicyRecord struct {
 type PolicyStore interface {
 	// Policy returns a policy, soft-deleted ones too, or nil.
 	Policy(ctx context.Context, namespace, id string) (*PolicyRecord, error)
+
+	// RecentPolicy is Policy for judging reports, which takes no round trip in the
+	// usual case: what it returns was so at some moment of the last second. A
+	// policy that is new is always found.
+	RecentPolicy(ctx context.Context, namespace, id string) (*PolicyRecord, error)
 
 	// PutPolicy writes rec if the policy's revision is still expect (0: there is
 	// none), and says whether it did.

@@ -4,10 +4,11 @@
 # impossible.
 set -euo pipefail
 
-#        command  apt                dnf, yum           apk                brew
+# command      apt                dnf, yum           apk        brew
 packages='
-protoc   protobuf-compiler  protobuf-compiler  protoc     protobuf
-gcc      build-essential    gcc                build-base -
+protoc       protobuf-compiler  protobuf-compiler  protoc     protobuf
+gcc          build-essential    gcc                build-base -
+redis-server redis-server       redis              redis      redis
 '
 
 command=$1
@@ -47,4 +48,10 @@ if ! install </dev/null >"$log" 2>&1 || ! command -v "$command" >/dev/null 2>&1;
 	tail -n 5 "$log" >&2
 	echo "cannot install $command here; install it by hand (Debian: $apt, Fedora: $dnf, Alpine: $apk) and try again" >&2
 	exit 1
+fi
+
+if [ "$command" = redis-server ]; then
+	# Tests start servers of their own; the one that some packages start for the whole
+	# machine is wanted by nobody.
+	{ $as_root systemctl disable --now redis-server || $as_root service redis-server stop; } >/dev/null 2>&1 || true
 fi

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs all tests in random order and under the race detector, which needs a C compiler;
-# it is installed when missing, and where that is impossible the tests run without.
+# Runs all tests in random order and under the race detector. They need redis-server, and
+# the race detector a C compiler; both are installed when missing. Where that is
+# impossible, the tests run without the race detector, and those on Redis fail.
 # Arguments go to go test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,5 +15,6 @@ if ! command -v "${compiler%% *}" >/dev/null 2>&1 && ! scripts/ensure.sh gcc; th
 else
 	export CGO_ENABLED=1
 fi
+scripts/ensure.sh redis-server || true
 # shellcheck disable=SC2086 # race is one word or none
 "$go" test $race -shuffle=on "$@" ./...

@@ -8,10 +8,11 @@ import (
 
 type claimKey struct {
 	replica string
+	queue   scheduler.QueueKey
 	shard   int
 }
 
-// lastClaim is what a replica's last claim on a shard took.
+// lastClaim is what a replica's last claim of a queue and shard took.
 type lastClaim struct {
 	id    uint64
 	tasks []scheduler.TaskKey
@@ -36,7 +37,7 @@ func (s *Store) Claim(_ context.Context, claims []scheduler.Claim) []scheduler.C
 }
 
 func (s *Store) claim(c scheduler.Claim, nowMS int64) scheduler.Claimed {
-	key := claimKey{c.Replica, c.Shard}
+	key := claimKey{c.Replica, c.Queue, c.Shard}
 	got := scheduler.Claimed{NowMS: nowMS}
 	if last := s.claims[key]; c.Replica != "" && last.id == c.ID {
 		for i, k := range last.tasks {

@@ -10,7 +10,8 @@ import (
 
 func TestStore(t *testing.T) {
 	t.Parallel()
-	storetest.Exercise(t, func(_ *testing.T, shards int, nowMS func() int64) scheduler.Store {
-		return memstore.New(memstore.Config{Shards: shards, NowMS: nowMS})
+	storetest.Exercise(t, func(_ *testing.T, shards int, nowMS func() int64) (store, peer scheduler.Store) {
+		s := memstore.New(memstore.Config{Shards: shards, NowMS: nowMS})
+		return s, s
 	})
 }

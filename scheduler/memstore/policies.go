@@ -15,6 +15,11 @@ func (s *Store) Policy(_ context.Context, namespace, id string) (*scheduler.Poli
 	return s.policies[namespace][id], nil
 }
 
+// RecentPolicy returns a policy, nil when there is none.
+func (s *Store) RecentPolicy(ctx context.Context, namespace, id string) (*scheduler.PolicyRecord, error) {
+	return s.Policy(ctx, namespace, id)
+}
+
 // PutPolicy writes a policy if it is still at the revision expected.
 func (s *Store) PutPolicy(_ context.Context, rec *scheduler.PolicyRecord, expect int64) (bool, error) {
 	s.mu.Lock()

@@ -13,13 +13,15 @@ var (
 	errGarbage   = errors.New("the record has something behind its end")
 )
 
-// errRange is what encoding returns for a number that has no room.
-type errRange struct {
+// rangeError is what encoding returns for a number that has no room.
+type rangeError struct {
 	field string
 	value int64
 }
 
-func (e errRange) Error() string { return fmt.Sprintf("%s is %d, which cannot be stored", e.field, e.value) }
+func (e rangeError) Error() string {
+	return fmt.Sprintf("%s is %d, which cannot be stored", e.field, e.value)
+}
 
 // encoder builds a record. It keeps its first error.
 type encoder struct {
@@ -60,7 +62,7 @@ func appendU48(b []byte, v int64) []byte {
 	return append(b, byte(v>>40), byte(v>>32), byte(v>>24), byte(v>>16), byte(v>>8), byte(v))
 }
 
-func (e *encoder) u64(v uint64)  { e.b = binary.BigEndian.AppendUint64(e.b, v) }
+func (e *encoder) u64(v uint64)     { e.b = binary.BigEndian.AppendUint64(e.b, v) }
 func (e *encoder) uvarint(v uint64) { e.b = binary.AppendUvarint(e.b, v) }
 
 // int writes an int that is small and seldom negative.
@@ -81,7 +83,7 @@ func (e *encoder) str(s string) {
 
 func (e *encoder) fail(field string, v int64) {
 	if e.err == nil {
-		e.err = errRange{field, v}
+		e.err = rangeError{field, v}
 	}
 }
 

@@ -59,7 +59,7 @@ func (k *keys) claim(shard int, replica string, q scheduler.QueueKey) string {
 	return k.shards[shard] + "claim:" + escape(replica) + ":" + member(q.Namespace, q.Name)
 }
 
-func (k *keys) layout() string                 { return k.prefix + ":{meta}:layout" }
+func (k *keys) layout() string                   { return k.prefix + ":{meta}:layout" }
 func (k *keys) policies(namespace string) string { return k.prefix + ":{meta}:policy:" + namespace }
 
 // hints is the channel on which the replicas tell each other of new heads.

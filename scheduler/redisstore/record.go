@@ -54,10 +54,10 @@ const (
 // digits; it is reached in the year 2255.
 const maxFence = 1<<53 - 1
 
-// errFormat is returned for a record that another version has written.
-type errFormat byte
+// formatError is returned for a record that another version has written.
+type formatError byte
 
-func (e errFormat) Error() string {
+func (e formatError) Error() string {
 	return fmt.Sprintf("the record has format %d, and this version of retryd reads format %d only; run the version that wrote it, or a newer one", byte(e), recordFormat)
 }
 
@@ -153,7 +153,7 @@ func decodeRecord(key scheduler.TaskKey, s string) (*scheduler.Task, error) {
 	t := &scheduler.Task{Key: key}
 	t.Version = int64(d.fixed(8))
 	if format := d.byte(); d.err == nil && format != recordFormat {
-		return nil, errFormat(format)
+		return nil, formatError(format)
 	}
 	t.State = scheduler.State(d.byte())
 	atMS := placeMS(t)

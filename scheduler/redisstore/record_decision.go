@@ -224,9 +224,9 @@ func (d *decoder) step(s *policy.Step, of *policy.Decision, nowMS int64) {
 // time, or the bits of a float, whose low bytes are mostly zeros. The lowest two
 // bits say which of them it was taken for.
 const (
-	argNumber = iota
-	argMoment
-	argBits
+	argNumber uint64 = 0
+	argMoment uint64 = 1
+	argBits   uint64 = 2
 	// argKinds is how many bits they take.
 	argKinds = 2
 )
@@ -235,11 +235,11 @@ func (e *encoder) arg(v, nowMS int64) {
 	number, moment := zigzag(v), zigzag(v-nowMS)
 	switch {
 	case number < 1<<40:
-		e.uvarint(number<<argKinds | argNumber)
+		e.uvarint(number << argKinds) // argNumber
 	case moment < 1<<40:
 		e.uvarint(moment<<argKinds | argMoment)
 	case number < 1<<56:
-		e.uvarint(number<<argKinds | argNumber)
+		e.uvarint(number << argKinds)
 	default:
 		var bits [8]byte
 		binary.BigEndian.PutUint64(bits[:], uint64(v))
@@ -271,4 +271,3 @@ func (d *decoder) arg(nowMS int64) int64 {
 
 func zigzag(v int64) uint64   { return uint64(v)<<1 ^ uint64(v>>63) }
 func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
-

@@ -48,8 +48,11 @@ func (e *encoder) state(t *scheduler.Task, atMS *int64) {
 		bit mask
 		v   int
 	}{
-		{stateAttempt, t.Attempt}, {stateGeneration, t.Generation}, {stateFirstAttempt, t.FirstAttempt},
-		{stateTrigger, int(t.Trigger)}, {stateRetriesLeft, t.RetriesLeft},
+		{stateAttempt, t.Attempt},
+		{stateGeneration, t.Generation},
+		{stateFirstAttempt, t.FirstAttempt},
+		{stateTrigger, int(t.Trigger)},
+		{stateRetriesLeft, t.RetriesLeft},
 	} {
 		if m.has(f.bit) {
 			e.int(f.v)

@@ -124,6 +124,18 @@ var claimTests = []exercise{
 		equal(t, "two", ids(f.claim(two).Tasks), []string{in[1]})
 		equal(t, "two again", ids(f.claim(two).Tasks), []string{in[1]})
 	}},
+	{"claims of two queues in one shard are both remembered", func(t *testing.T, f *fixture) {
+		in := idsInShard(0, 2)
+		f.put(scheduled(in[0], "q", startMS))
+		f.put(scheduled(in[1], "r", startMS))
+		one, two := f.newClaim("q", 0, 1, time.Second), f.newClaim("r", 0, 1, time.Second)
+		two.Replica = one.Replica
+		for range 2 {
+			got := f.store.Claim(t.Context(), []scheduler.Claim{one, two})
+			equal(t, "one", ids(got[0].Tasks), []string{in[0]})
+			equal(t, "two", ids(got[1].Tasks), []string{in[1]})
+		}
+	}},
 	{"one task is claimed by its id, if it is due", func(t *testing.T, f *fixture) {
 		in := idsInShard(3, 2)
 		f.put(scheduled(in[0], "q", startMS-50))

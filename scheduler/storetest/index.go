@@ -117,6 +117,9 @@ var policyTests = []exercise{
 		if got, err := f.store.Policy(ctx, "ns", "p"); got != nil || err != nil {
 			t.Fatalf("policy %+v, error %v", got, err)
 		}
+		if got, err := f.store.RecentPolicy(ctx, "ns", "p"); got != nil || err != nil {
+			t.Fatalf("recent policy %+v, error %v", got, err)
+		}
 		rec := &scheduler.PolicyRecord{Namespace: "ns", Policy: fullPolicy("p"), Revision: 1, CreateMS: 1, UpdateMS: 2}
 		put := func(rec *scheduler.PolicyRecord, expect int64) bool {
 			ok, err := f.store.PutPolicy(ctx, rec, expect)
@@ -133,6 +136,14 @@ var policyTests = []exercise{
 			t.Fatal(err)
 		}
 		equal(t, "policy", got, rec)
+		recent := func() *scheduler.PolicyRecord {
+			got, err := f.store.RecentPolicy(ctx, "ns", "p")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got
+		}
+		equal(t, "recent policy", recent(), rec)
 		changed := *rec
 		changed.Revision, changed.DeleteMS = 2, 77
 		equal(t, "stale", put(&changed, 2), false)
@@ -141,6 +152,7 @@ var policyTests = []exercise{
 			t.Fatal(err)
 		}
 		equal(t, "deleted policy", got, &changed)
+		equal(t, "recent policy, changed here", recent(), &changed)
 		if got, _ := f.store.Policy(ctx, "other", "p"); got != nil {
 			t.Errorf("another namespace's policy: %+v", got)
 		}
@@ -188,7 +200,7 @@ var hintTests = []exercise{
 		ctx, cancel := context.WithCancel(t.Context())
 		hints := make(chan scheduler.Hint, 100)
 		done := make(chan error, 1)
-		go func() { done <- f.store.Hints(ctx, func(h scheduler.Hint) { hints <- h }) }()
+		go func() { done <- f.peer.Hints(ctx, func(h scheduler.Hint) { hints <- h }) }()
 		in := idsInShard(2, 3)
 		// Whoever has not begun to listen misses hints: the first is repeated until
 		// it is heard.

@@ -16,8 +16,9 @@ import (
 )
 
 // NewStore returns an empty store of the given number of shards whose clock is
-// nowMS, and which is gone when the test ends.
-type NewStore func(t *testing.T, shards int, nowMS func() int64) scheduler.Store
+// nowMS, and which is gone when the test ends. peer is the same store as another
+// replica sees it; in one process it may be the same value.
+type NewStore func(t *testing.T, shards int, nowMS func() int64) (store, peer scheduler.Store)
 
 // Exercise runs the whole suite.
 func Exercise(t *testing.T, newStore NewStore) {
@@ -53,7 +54,9 @@ type exercise struct {
 type fixture struct {
 	t     *testing.T
 	store scheduler.Store
-	now   atomic.Int64
+	// peer is the same store at another replica.
+	peer scheduler.Store
+	now  atomic.Int64
 }
 
 // startMS is when every test starts.
@@ -65,7 +68,7 @@ func newFixture(t *testing.T, newStore NewStore) *fixture {
 	t.Helper()
 	f := &fixture{t: t}
 	f.now.Store(startMS)
-	f.store = newStore(t, shards, f.now.Load)
+	f.store, f.peer = newStore(t, shards, f.now.Load)
 	return f
 }
 

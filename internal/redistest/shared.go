@@ -1,0 +1,59 @@
+package redistest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// shared is the server of this test binary, which is started when a test first
+// asks for it.
+var shared struct {
+	running atomic.Bool
+	once    sync.Once
+	server  *Server
+	err     error
+}
+
+// Run runs the tests of a package, and stops its server when they have ended:
+//
+//	func TestMain(m *testing.M) { os.Exit(redistest.Run(m)) }
+func Run(m *testing.M) int {
+	shared.running.Store(true)
+	code := m.Run()
+	if shared.server != nil {
+		_ = shared.server.close()
+	}
+	return code
+}
+
+// Shared returns the server that all tests of this binary share; each keeps to a
+// prefix of its own.
+func Shared(tb testing.TB) *Server {
+	tb.Helper()
+	if !shared.running.Load() {
+		tb.Fatal("this package's TestMain does not call redistest.Run, so that nobody would stop its Redis")
+	}
+	shared.once.Do(func() { shared.server, shared.err = launch(context.WithoutCancel(tb.Context()), nil) })
+	if shared.err != nil {
+		tb.Fatal(shared.err)
+	}
+	return shared.server
+}
+
+var prefixes atomic.Int64
+
+// Prefix returns a prefix for keys that no other test of this binary has.
+func Prefix(tb testing.TB) string {
+	tb.Helper()
+	name := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, tb.Name())
+	return fmt.Sprintf("%.40s-%d", name, prefixes.Add(1))
+}

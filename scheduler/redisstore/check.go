@@ -1,0 +1,165 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// UnfitError is returned by [Store.Check] for a Redis that answers and cannot be
+// used as it is. Trying again helps only once somebody has done what Remedy says.
+type UnfitError struct {
+	Problem, Remedy string
+}
+
+// Error returns the problem and what to do.
+func (e *UnfitError) Error() string { return "redis: " + e.Problem + ": " + e.Remedy }
+
+// layoutVersion is that of all keys together. Another one is another service as
+// far as Redis is concerned.
+const layoutVersion = "1"
+
+// minMajor is the first major version of Redis whose scripts have flags.
+const minMajor = 7
+
+// Check says whether Redis can be used: its version, that it evicts nothing, and
+// that what is kept in it is of this format and number of shards. The first check
+// of all writes these two down.
+//
+// It returns an [*UnfitError] for what only people can change, and a
+// *[scheduler.Error] of KindUnavailable when Redis does not answer. Servers that
+// refuse to show their settings get a warning in the log.
+func (s *Store) Check(ctx context.Context) error {
+	if err := s.checkServers(ctx); err != nil {
+		return err
+	}
+	return s.checkLayout(ctx)
+}
+
+// checkServers checks every server that tasks may lie on.
+func (s *Store) checkServers(ctx context.Context) error {
+	cluster, ok := s.client.(*redis.ClusterClient)
+	if !ok {
+		return s.checkServer(ctx, s.client)
+	}
+	err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return s.checkServer(ctx, node) })
+	if err != nil && isReply(err) && strings.Contains(err.Error(), "cluster support disabled") {
+		return errNotCluster
+	}
+	return s.typed("ask the nodes of the cluster", err)
+}
+
+var errNotCluster = &UnfitError{
+	Problem: "it is no Cluster, though its URL names one or several servers",
+	Remedy:  "give one address for a single Redis, or master_name for Sentinels",
+}
+
+// typed leaves an error that has a type of the port or of this package, and gives
+// one to those that have not.
+func (s *Store) typed(what string, err error) error {
+	if err == nil || isTyped(err) {
+		return err
+	}
+	return s.failure(what, err)
+}
+
+func (s *Store) checkServer(ctx context.Context, client redis.Cmdable) error {
+	text, err := client.Info(ctx).Result()
+	if err != nil {
+		return s.typed("read INFO", err)
+	}
+	info := infoOf(text)
+	switch mode := info["redis_mode"]; {
+	case mode == "sentinel":
+		return &UnfitError{"the address is that of a Sentinel", "name the master in the URL: ?master_name=..."}
+	case mode == "cluster" && !s.cluster:
+		return &UnfitError{"the server is a node of a Cluster", "give the addresses of several nodes, or add ?cluster=true to the URL"}
+	case mode == "standalone" && s.cluster:
+		return errNotCluster
+	}
+	version := info["redis_version"]
+	major, _, _ := strings.Cut(version, ".")
+	if n, err := strconv.Atoi(major); err == nil && n < minMajor {
+		return &UnfitError{"it is version " + version, fmt.Sprintf("use Redis %d or later", minMajor)}
+	}
+	return s.checkEviction(ctx, client, info)
+}
+
+// checkEviction makes sure that the server throws nothing away by itself.
+func (s *Store) checkEviction(ctx context.Context, client redis.Cmdable, info map[string]string) error {
+	eviction := info["maxmemory_policy"]
+	settings, err := client.ConfigGet(ctx, "maxmemory-policy").Result()
+	switch {
+	case err == nil && settings["maxmemory-policy"] != "":
+		eviction = settings["maxmemory-policy"]
+	case err != nil && !isReply(err):
+		return s.failure("read the settings", err)
+	case eviction == "":
+		if !s.warned.Swap(true) {
+			s.log.WarnContext(ctx, "redis does not tell its maxmemory-policy; make sure that it is noeviction, or tasks will be lost when memory is full")
+		}
+		return nil
+	}
+	if eviction != "noeviction" {
+		return &UnfitError{
+			Problem: "its maxmemory-policy is " + eviction + ", by which it throws tasks away when memory is full",
+			Remedy:  "set maxmemory-policy noeviction (redis-cli CONFIG SET maxmemory-policy noeviction, and in redis.conf)",
+		}
+	}
+	return nil
+}
+
+// checkLayout compares what is kept with what this version and its settings
+// expect.
+func (s *Store) checkLayout(ctx context.Context) error {
+	want := []string{layoutVersion, strconv.Itoa(s.cfg.Shards)}
+	got, err := s.layout(ctx)
+	if err == nil && (got[0] == nil || got[1] == nil) {
+		// Of several that start at once the first decides. A full Redis refuses to
+		// write, so that nothing is written that is there.
+		_, err = s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			pipe.HSetNX(ctx, s.keys.layout(), "format", want[0])
+			pipe.HSetNX(ctx, s.keys.layout(), "shards", want[1])
+			return nil
+		})
+		if err == nil {
+			got, err = s.layout(ctx)
+		}
+	}
+	if err != nil {
+		return s.failure("check the layout", err)
+	}
+	if format := fmt.Sprint(got[0]); format != want[0] {
+		return &UnfitError{
+			Problem: fmt.Sprintf("what is kept under prefix %q has format %s, and this version of retryd uses format %s", s.cfg.Prefix, format, want[0]),
+			Remedy:  "run the version of retryd that wrote it, or give another prefix",
+		}
+	}
+	if shards := fmt.Sprint(got[1]); shards != want[1] {
+		return &UnfitError{
+			Problem: fmt.Sprintf("what is kept under prefix %q lies in %s shards, and %s are asked for", s.cfg.Prefix, shards, want[1]),
+			Remedy:  fmt.Sprintf("run with %s shards; their number is fixed at the first start", shards),
+		}
+	}
+	return nil
+}
+
+// layout returns the format and the number of shards that are written down, nil
+// where they are not.
+func (s *Store) layout(ctx context.Context) ([]any, error) {
+	return s.client.HMGet(ctx, s.keys.layout(), "format", "shards").Result()
+}
+
+// infoOf reads the answer to INFO.
+func infoOf(text string) map[string]string {
+	info := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			info[name] = value
+		}
+	}
+	return info
+}

@@ -1,0 +1,175 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"strconv"
+
+	"github.com/retryd/retryd/scheduler"
+)
+
+// claimKeptMS is how long a replica's last claim of a queue and shard is
+// remembered.
+const claimKeptMS = 3_600_000
+
+// errNonces is returned for a claim that cannot be carried out as it stands.
+var errNonces = errors.New("a claim has fewer nonces than its slots hold tasks")
+
+// Claim moves due tasks to LEASED. It takes at most 100 tasks a claim; NextMS
+// then says that more is due.
+func (s *Store) Claim(ctx context.Context, claims []scheduler.Claim) []scheduler.Claimed {
+	out := make([]scheduler.Claimed, len(claims))
+	var calls []*call
+	var parts [][]int
+	room := 0
+	for i := range claims {
+		c := &claims[i]
+		n := roomOf(c)
+		if len(c.Nonces) < n {
+			out[i].Err = errNonces
+			continue
+		}
+		// Claims share a script while they are small together; on a Cluster, where
+		// each may meet a slot that is moving, none does.
+		if len(calls) == 0 || s.cluster || room+n > maxPerScript || len(parts[len(parts)-1]) == maxPerScript {
+			calls = append(calls, &call{script: s.scripts.claim, args: []any{s.nowArg(), strconv.Itoa(claimKeptMS)}})
+			parts = append(parts, nil)
+			room = 0
+		}
+		room += n
+		last := len(calls) - 1
+		s.addClaim(calls[last], c, n)
+		parts[last] = append(parts[last], i)
+	}
+	if len(calls) == 0 {
+		return out
+	}
+	s.run(ctx, calls...)
+	for i, c := range calls {
+		s.settleClaims(ctx, c, parts[i], claims, out)
+	}
+	return out
+}
+
+// roomOf is how many tasks the claim's slots hold.
+func roomOf(c *scheduler.Claim) int {
+	n := 0
+	for _, slot := range c.Slots {
+		n += slot.Count
+	}
+	return min(n, maxPerScript)
+}
+
+func (s *Store) addClaim(to *call, c *scheduler.Claim, room int) {
+	due := s.keys.due(c.Shard, c.Queue)
+	memory, task := due, due
+	if c.Replica != "" {
+		memory = s.keys.claim(c.Shard, c.Replica, c.Queue)
+	}
+	if c.Task.ID != "" {
+		task = s.keys.task(c.Shard, c.Task)
+	}
+	to.keys = append(to.keys, due, s.keys.heads(c.Shard), s.keys.queues(c.Shard), memory, task)
+	var slots []byte
+	left := room
+	for _, slot := range c.Slots {
+		n := min(slot.Count, left)
+		left -= n
+		worker := slot.Worker[:min(len(slot.Worker), maxWorkerBytes)]
+		slots = binary.BigEndian.AppendUint16(slots, uint16(n))
+		slots = appendU48(slots, min(max(slot.LeaseMS, 0), maxU48))
+		slots = binary.BigEndian.AppendUint16(slots, uint16(len(worker)))
+		slots = append(slots, worker...)
+	}
+	nonces := make([]byte, 0, 8*room)
+	for _, nonce := range c.Nonces[:room] {
+		nonces = binary.BigEndian.AppendUint64(nonces, nonce)
+	}
+	to.args = append(to.args, binary.BigEndian.AppendUint64(nil, c.ID), slots, nonces)
+}
+
+// maxWorkerBytes bounds a worker's name so that the lease part of a record has
+// room for it; the API allows far less.
+const maxWorkerBytes = 60_000
+
+// settleClaims gives each claim of a call its answer.
+func (s *Store) settleClaims(ctx context.Context, c *call, part []int, claims []scheduler.Claim, out []scheduler.Claimed) {
+	err := c.err
+	if err == nil && len(c.reply) != 1+len(part) {
+		err = errReply
+	}
+	for n, i := range part {
+		if err != nil {
+			out[i].Err = err
+			continue
+		}
+		out[i] = s.claimed(ctx, &claims[i], c.reply[0], c.reply[1+n])
+	}
+}
+
+func (s *Store) claimed(ctx context.Context, c *scheduler.Claim, now, answer any) scheduler.Claimed {
+	nowMS, ok1 := now.(int64)
+	list, ok2 := answer.([]any)
+	if !ok1 || !ok2 || len(list) < 2 {
+		return scheduler.Claimed{Err: errReply}
+	}
+	got := scheduler.Claimed{NowMS: nowMS}
+	if got.NextMS, ok1 = scoreOf(list[0]); !ok1 {
+		return scheduler.Claimed{Err: errReply}
+	}
+	if mended, _ := list[1].(int64); mended > 0 {
+		s.log.WarnContext(ctx, "entries of a queue's index did not agree with their tasks and were mended",
+			"queue", c.Queue.Name, "shard", c.Shard, "entries", mended)
+	}
+	for _, v := range list[2:] {
+		entry, ok := v.([]any)
+		if !ok || len(entry) != 2 {
+			return scheduler.Claimed{Err: errReply}
+		}
+		t, err := s.member(entry[0], entry[1])
+		if err != nil {
+			// Those of the claim that can be read come again with its repeat, as does
+			// this one with its lease's end: an answer with a part of them would
+			// leave nobody to know.
+			return scheduler.Claimed{NowMS: nowMS, Err: err}
+		}
+		got.Tasks = append(got.Tasks, t)
+	}
+	return got
+}
+
+// member decodes a task by its name within the shard and its record.
+func (s *Store) member(name, record any) (*scheduler.Task, error) {
+	n, ok1 := name.(string)
+	r, ok2 := record.(string)
+	if !ok1 || !ok2 {
+		return nil, errReply
+	}
+	namespace, id, err := splitMember(n)
+	if err != nil {
+		return nil, err
+	}
+	return s.decode(scheduler.TaskKey{Namespace: namespace, ID: id}, r)
+}
+
+// scoreOf reads a time from a reply, ” being 0, which is none.
+func scoreOf(v any) (int64, bool) {
+	text, ok := v.(string)
+	if !ok {
+		return 0, false
+	}
+	if text == "" {
+		return 0, true
+	}
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		// Redis writes large scores as 1.7e+18.
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return 0, false
+		}
+		ms = int64(f)
+	}
+	return ms, true
+}

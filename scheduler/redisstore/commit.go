@@ -1,0 +1,210 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/retryd/retryd/scheduler"
+)
+
+const (
+	// maxPerScript bounds how many items one script takes, and so how long all
+	// others wait for it.
+	maxPerScript = 100
+	// maxScriptBytes bounds how much of payloads one script takes.
+	maxScriptBytes = 1 << 20
+)
+
+// write is a change on its way: encoded, and where its answer goes.
+type write struct {
+	change *scheduler.Change
+	shard  int
+	key    string
+	// due is the key of the queue's index, or key again where the task goes.
+	due string
+	// expect is what the script checks: version and time of the decision.
+	expect [versionBytes + 6]byte
+	// body is the record behind its version, empty when the task goes.
+	body []byte
+	to   *scheduler.Committed
+}
+
+// Commit writes each change whose expectation holds.
+func (s *Store) Commit(ctx context.Context, changes []scheduler.Change) []scheduler.Committed {
+	out := make([]scheduler.Committed, len(changes))
+	var creating, changing []*write
+	for i := range changes {
+		w, err := s.newWrite(&changes[i], &out[i])
+		switch {
+		case err != nil:
+			out[i].Err = fmt.Errorf("encode task: %w", err)
+		case w.creates():
+			creating = append(creating, w)
+		default:
+			changing = append(changing, w)
+		}
+	}
+	s.write(ctx, s.scripts.create, creating)
+	for _, w := range creating {
+		if isFull(w.to.Err) {
+			// It may not be new at all, and what there is may be changed.
+			changing = append(changing, w)
+		}
+	}
+	s.write(ctx, s.scripts.change, changing)
+	return out
+}
+
+func (w *write) creates() bool { return w.change.Expect == 0 && w.change.Task != nil }
+
+func (s *Store) newWrite(c *scheduler.Change, to *scheduler.Committed) (*write, error) {
+	w := &write{change: c, to: to, shard: s.keys.shardOf(c.Key)}
+	w.key = s.keys.task(w.shard, c.Key)
+	w.due = w.key
+	binary.BigEndian.PutUint64(w.expect[:], uint64(c.Expect))
+	if c.DecidedMS != 0 && !c.Final {
+		// A time that has no room is as wrong as the nearest that has.
+		appendU48(w.expect[:versionBytes], min(max(c.DecidedMS, 1), maxU48))
+	}
+	if c.Task == nil {
+		return w, nil
+	}
+	w.due = s.keys.due(w.shard, c.Task.Queue())
+	record, err := appendRecord(make([]byte, 0, sizeHint(c.Task)), c.Task)
+	if err != nil {
+		return nil, err
+	}
+	w.body = record[versionBytes:]
+	return w, nil
+}
+
+// sizeHint is about how long a task's record is.
+func sizeHint(t *scheduler.Task) int {
+	return 128 + len(t.Spec.Payload) + 48*len(t.Spec.Attributes) + 128*len(t.History)
+}
+
+// write sends writes in as few scripts as their bounds allow. On a Cluster a
+// script's keys are those of one shard.
+func (s *Store) write(ctx context.Context, sc *script, writes []*write) {
+	if len(writes) == 0 {
+		return
+	}
+	slices.SortStableFunc(writes, func(a, b *write) int { return a.shard - b.shard })
+	var calls []*call
+	var parts [][]*write
+	for from := 0; from < len(writes); {
+		to, size := from, 0
+		for to < len(writes) && to-from < maxPerScript && (to == from || size+len(writes[to].body) <= maxScriptBytes) &&
+			(!s.cluster || writes[to].shard == writes[from].shard) {
+			size += len(writes[to].body)
+			to++
+		}
+		parts = append(parts, writes[from:to])
+		calls = append(calls, s.commitCall(sc, writes[from:to]))
+		from = to
+	}
+	s.run(ctx, calls...)
+	for i, c := range calls {
+		s.settle(c, parts[i])
+	}
+}
+
+// commitCall puts the arguments together; writes are ordered by shard.
+func (s *Store) commitCall(sc *script, writes []*write) *call {
+	keys := make([]string, 0, 3+2*len(writes))
+	var shards []byte
+	args := make([]any, 6, 6+2*len(writes))
+	for i, w := range writes {
+		if i == 0 || w.shard != writes[i-1].shard {
+			keys = append(keys, s.keys.heads(w.shard), s.keys.queues(w.shard), s.keys.ending(w.shard))
+			shards = binary.BigEndian.AppendUint16(shards, uint16(w.shard))
+			shards = append(shards, 0, 0)
+		}
+		count := shards[len(shards)-2:]
+		binary.BigEndian.PutUint16(count, binary.BigEndian.Uint16(count)+1)
+		keys = append(keys, w.key, w.due)
+		args = append(args, w.expect[:], w.body)
+	}
+	args[0], args[1], args[2] = s.nowArg(), strconv.Itoa(scheduler.MaxAheadMS), strconv.Itoa(scheduler.MaxBehindMS)
+	args[3], args[4], args[5] = s.hintChannel, s.id[:], shards
+	return &call{script: sc, keys: keys, args: args}
+}
+
+// settle gives each write its answer.
+func (s *Store) settle(c *call, writes []*write) {
+	nowMS, codes, err := commitReply(c, len(writes))
+	records := 2
+	for i, w := range writes {
+		*w.to = scheduler.Committed{NowMS: nowMS, Err: err}
+		if err != nil {
+			continue
+		}
+		code := codes[i]
+		if 'A' <= code && code <= 'Z' {
+			record, ok := "", false
+			if records < len(c.reply) {
+				record, ok = c.reply[records].(string)
+			}
+			records++
+			if !ok {
+				w.to.Err = errReply
+				continue
+			}
+			w.to.Task, w.to.Err = s.decode(w.change.Key, record)
+		}
+		switch code {
+		case 'd':
+			w.done(nowMS)
+		case 'n', 'C':
+			w.to.Status = scheduler.CommitConflict
+		case 's', 'S':
+			w.to.Status = scheduler.CommitSkewed
+		case 'm':
+			w.to.Err = full(nil)
+		case 'F':
+			if w.to.Err == nil {
+				w.to.Err = errReply
+			}
+		default:
+			w.to.Err = errReply
+		}
+	}
+}
+
+// done makes the answer of a write that was carried out: the script has given
+// the task the version that follows from the time that it told.
+func (w *write) done(nowMS int64) {
+	if w.change.Task == nil {
+		return
+	}
+	next := *w.change.Task
+	next.Version = max(w.change.Expect+1, nowMS*1000)
+	w.to.Task = &next
+}
+
+func commitReply(c *call, writes int) (nowMS int64, codes string, err error) {
+	if c.err != nil {
+		return 0, "", c.err
+	}
+	if len(c.reply) < 2 {
+		return 0, "", errReply
+	}
+	nowMS, ok := c.reply[0].(int64)
+	codes, ok2 := c.reply[1].(string)
+	if !ok || !ok2 || len(codes) != writes {
+		return 0, "", errReply
+	}
+	return nowMS, codes, nil
+}
+
+// decode reads a record that came from Redis.
+func (s *Store) decode(key scheduler.TaskKey, record string) (*scheduler.Task, error) {
+	t, err := decodeRecord(key, record)
+	if err != nil {
+		return nil, fmt.Errorf("task %s of namespace %s in redis: %w", key.ID, key.Namespace, err)
+	}
+	return t, nil
+}

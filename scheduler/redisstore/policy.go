@@ -1,0 +1,106 @@
+package redisstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/retryd/retryd/policy"
+	"github.com/retryd/retryd/scheduler"
+)
+
+// storedPolicy is a policy as it is kept: its revision, a blank, and this as
+// JSON. The names in it are stored, and so are those of [policy.Policy]; the
+// golden file holds them.
+type storedPolicy struct {
+	Format   int           `json:"format"`
+	CreateMS int64         `json:"create_ms"`
+	UpdateMS int64         `json:"update_ms"`
+	DeleteMS int64         `json:"delete_ms,omitempty"`
+	Policy   policy.Policy `json:"policy"`
+}
+
+const policyFormat = 1
+
+func encodePolicy(rec *scheduler.PolicyRecord) (string, error) {
+	text, err := json.Marshal(storedPolicy{policyFormat, rec.CreateMS, rec.UpdateMS, rec.DeleteMS, rec.Policy})
+	if err != nil {
+		return "", fmt.Errorf("encode policy %s: %w", rec.Policy.ID, err)
+	}
+	return strconv.FormatInt(rec.Revision, 10) + " " + string(text), nil
+}
+
+func decodePolicy(namespace, kept string) (*scheduler.PolicyRecord, error) {
+	revision, text, _ := strings.Cut(kept, " ")
+	rec := &scheduler.PolicyRecord{Namespace: namespace}
+	var err error
+	if rec.Revision, err = strconv.ParseInt(revision, 10, 64); err != nil {
+		return nil, fmt.Errorf("revision of a policy in redis: %w", err)
+	}
+	var p storedPolicy
+	if err := json.Unmarshal([]byte(text), &p); err != nil {
+		return nil, fmt.Errorf("policy in redis: %w", err)
+	}
+	if p.Format != policyFormat {
+		return nil, fmt.Errorf("policy %s in redis has format %d, and this version of retryd reads format %d only", p.Policy.ID, p.Format, policyFormat)
+	}
+	rec.Policy, rec.CreateMS, rec.UpdateMS, rec.DeleteMS = p.Policy, p.CreateMS, p.UpdateMS, p.DeleteMS
+	return rec, nil
+}
+
+// Policy returns a policy as it is now, nil when there is none.
+func (s *Store) Policy(ctx context.Context, namespace, id string) (*scheduler.PolicyRecord, error) {
+	kept, err := s.client.HGet(ctx, s.keys.policies(namespace), id).Result()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, s.failure("read policy", err)
+	}
+	return decodePolicy(namespace, kept)
+}
+
+// PutPolicy writes a policy if it is still at the revision expected.
+func (s *Store) PutPolicy(ctx context.Context, rec *scheduler.PolicyRecord, expect int64) (bool, error) {
+	kept, err := encodePolicy(rec)
+	if err != nil {
+		return false, err
+	}
+	c := &call{
+		script: s.scripts.putPolicy,
+		keys:   []string{s.keys.policies(rec.Namespace)},
+		args:   []any{rec.Policy.ID, strconv.FormatInt(expect, 10), kept},
+	}
+	s.run(ctx, c)
+	// Whatever came of it, this replica reads what is there before it judges by it.
+	s.policies.changed(policyKey{rec.Namespace, rec.Policy.ID}, time.Now())
+	if c.err != nil {
+		return false, c.err
+	}
+	return len(c.reply) == 1 && c.reply[0] == int64(1), nil
+}
+
+// Policies returns a namespace's policies by id.
+func (s *Store) Policies(ctx context.Context, namespace string) ([]*scheduler.PolicyRecord, error) {
+	kept, err := s.client.HGetAll(ctx, s.keys.policies(namespace)).Result()
+	if err != nil {
+		return nil, s.failure("list policies", err)
+	}
+	out := make([]*scheduler.PolicyRecord, 0, len(kept))
+	for _, text := range kept {
+		rec, err := decodePolicy(namespace, text)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, rec)
+	}
+	slices.SortFunc(out, func(a, b *scheduler.PolicyRecord) int { return strings.Compare(a.Policy.ID, b.Policy.ID) })
+	return out, nil
+}

@@ -1,0 +1,107 @@
+package redisstore
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/retryd/retryd/scheduler"
+)
+
+// A replica judges by a policy that is at most a second old. Most of that second
+// passes before it is read again, by one caller while the others go on with what
+// is there; the rest is for that reading to take.
+const (
+	policyFresh  = 400 * time.Millisecond
+	policyUsable = 900 * time.Millisecond
+)
+
+// RecentPolicy returns a policy as it was at some moment of the last second, nil
+// when there is none.
+func (s *Store) RecentPolicy(ctx context.Context, namespace, id string) (*scheduler.PolicyRecord, error) {
+	key := policyKey{namespace, id}
+	if rec := s.policies.get(key, time.Now()); rec != nil {
+		return rec, nil
+	}
+	readAt := time.Now()
+	rec, err := s.Policy(ctx, namespace, id)
+	if err != nil {
+		s.policies.failed(key)
+		return nil, err
+	}
+	s.policies.put(key, rec, readAt)
+	return rec, nil
+}
+
+// policyCache keeps the policies that judge reports, so that a report needs no
+// round trip for its policy. That there is none is not kept: a new policy is
+// known at once.
+type policyCache struct {
+	mu sync.Mutex
+	of map[policyKey]*cachedPolicy
+}
+
+type policyKey struct{ namespace, id string }
+
+type cachedPolicy struct {
+	// rec is nil where the policy was changed at readAt, so that what was read of
+	// it before then is not kept after.
+	rec *scheduler.PolicyRecord
+	// readAt is when the reading began.
+	readAt time.Time
+	// renewing says that a caller is reading it again.
+	renewing bool
+}
+
+// get returns a policy that may be used, nil when the caller is to read it.
+func (c *policyCache) get(key policyKey, now time.Time) *scheduler.PolicyRecord {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.of[key]
+	if p == nil || p.rec == nil {
+		return nil
+	}
+	age := now.Sub(p.readAt)
+	if age < policyFresh || (age < policyUsable && p.renewing) {
+		return p.rec
+	}
+	p.renewing = true
+	return nil
+}
+
+// put keeps what a reading that began at readAt has found.
+func (c *policyCache) put(key policyKey, rec *scheduler.PolicyRecord, readAt time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old := c.of[key]; old != nil && old.readAt.After(readAt) {
+		return
+	}
+	if rec == nil {
+		delete(c.of, key)
+		return
+	}
+	c.set(key, &cachedPolicy{rec: rec, readAt: readAt})
+}
+
+func (c *policyCache) set(key policyKey, p *cachedPolicy) {
+	if c.of == nil {
+		c.of = make(map[policyKey]*cachedPolicy)
+	}
+	c.of[key] = p
+}
+
+// failed lets the next caller try to renew a policy.
+func (c *policyCache) failed(key policyKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.of[key]; p != nil {
+		p.renewing = false
+	}
+}
+
+// changed forgets a policy that this replica has written.
+func (c *policyCache) changed(key policyKey, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.set(key, &cachedPolicy{readAt: now})
+}

@@ -1,0 +1,144 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/sha1"
+	_ "embed"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+)
+
+//go:embed lua/commit.lua
+var commitLua string
+
+//go:embed lua/claim.lua
+var claimLua string
+
+//go:embed lua/page.lua
+var pageLua string
+
+//go:embed lua/put_policy.lua
+var putPolicyLua string
+
+// script is a Lua script, known to Redis by the digest of its text.
+type script struct {
+	name, text, sha string
+}
+
+// newScript makes a script of a body. The first line tells Redis 7 and later what
+// the script may do: without allow-oom it is refused when memory is full, before
+// it has begun; with no-writes it runs whenever a read does.
+func newScript(name, flags, prelude, body string) *script {
+	text := "#!lua"
+	if flags != "" {
+		text += " flags=" + flags
+	}
+	text += "\n" + prelude + body
+	sum := sha1.Sum([]byte(text))
+	return &script{name: name, text: text, sha: hex.EncodeToString(sum[:])}
+}
+
+// scripts are all that there are.
+type scripts struct {
+	// create writes new tasks, change those that there are.
+	create, change *script
+	claim          *script
+	page           *script
+	putPolicy      *script
+}
+
+func newScripts() scripts {
+	return scripts{
+		create:    newScript("create", "", "local MAY_CREATE = true\n", commitLua),
+		change:    newScript("change", "allow-oom", "local MAY_CREATE = false\n", commitLua),
+		claim:     newScript("claim", "allow-oom", "", claimLua),
+		page:      newScript("page", "no-writes", "", pageLua),
+		putPolicy: newScript("put_policy", "allow-oom", "", putPolicyLua),
+	}
+}
+
+func (s *scripts) all() []*script {
+	return []*script{s.create, s.change, s.claim, s.page, s.putPolicy}
+}
+
+// load gives the scripts to a new connection's server, so that the first calls
+// find them there. A server that refuses the command, say by its access rules,
+// is given each script with the first call that needs it.
+func (s *scripts) load(ctx context.Context, conn *redis.Conn) error {
+	pipe := conn.Pipeline()
+	for _, sc := range s.all() {
+		pipe.ScriptLoad(ctx, sc.text)
+	}
+	if _, err := pipe.Exec(ctx); err != nil && !isReply(err) {
+		return fmt.Errorf("load the scripts: %w", err)
+	}
+	return nil
+}
+
+// call is one run of a script.
+type call struct {
+	script *script
+	keys   []string
+	args   []any
+	// reply and err are its outcome.
+	reply []any
+	err   error
+}
+
+// run runs the calls in one pipeline and leaves each one's outcome in it. A
+// script that the server has forgotten is sent again with its text, which a
+// pipeline does not do by itself.
+func (s *Store) run(ctx context.Context, calls ...*call) {
+	s.send(ctx, calls, func(sc *script) (command, name string) { return "evalsha", sc.sha })
+	var unknown []*call
+	for _, c := range calls {
+		if c.err != nil && redis.HasErrorPrefix(c.err, "NOSCRIPT") {
+			unknown = append(unknown, c)
+		}
+	}
+	if len(unknown) > 0 {
+		s.send(ctx, unknown, func(sc *script) (command, name string) { return "eval", sc.text })
+	}
+	for _, c := range calls {
+		if c.err != nil {
+			c.err = s.failure("script "+c.script.name, c.err)
+		}
+	}
+}
+
+func (s *Store) send(ctx context.Context, calls []*call, how func(*script) (command, name string)) {
+	cmds := make([]*redis.Cmd, len(calls))
+	for i, c := range calls {
+		command, name := how(c.script)
+		args := make([]any, 0, 3+len(c.keys)+len(c.args))
+		args = append(args, command, name, strconv.Itoa(len(c.keys)))
+		for _, k := range c.keys {
+			args = append(args, k)
+		}
+		cmds[i] = redis.NewCmd(ctx, append(args, c.args...)...)
+	}
+	if len(cmds) == 1 {
+		_ = s.client.Process(ctx, cmds[0])
+	} else {
+		pipe := s.client.Pipeline()
+		for _, cmd := range cmds {
+			_ = pipe.Process(ctx, cmd)
+		}
+		// Each command holds its own error.
+		_, _ = pipe.Exec(ctx)
+	}
+	for i, cmd := range cmds {
+		calls[i].reply, calls[i].err = cmd.Slice()
+	}
+}
+
+// nowArg is the time for a script: 0, unless a test has a clock of its own.
+func (s *Store) nowArg() string {
+	if s.cfg.NowMS == nil {
+		return "0"
+	}
+	return strconv.FormatInt(s.cfg.NowMS(), 10)
+}

@@ -1,0 +1,107 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/retryd/retryd/scheduler"
+)
+
+// Store keeps tasks and policies in Redis. It is a [scheduler.Store].
+type Store struct {
+	cfg     Config
+	log     *slog.Logger
+	keys    keys
+	scripts scripts
+	client  redis.UniversalClient
+	cluster bool
+	// id tells this process's hints from those of others.
+	id          [hintIDBytes]byte
+	hintChannel string
+	policies    policyCache
+	// warned says that the log has what Check could not find out.
+	warned atomic.Bool
+}
+
+var _ scheduler.Store = (*Store)(nil)
+
+// Config is what a Store needs to know.
+type Config struct {
+	// URL says where Redis is; see [ParseURL].
+	URL string
+	// Prefix begins every key. Default "retryd". It has no braces.
+	Prefix string
+	// Shards is how many parts the tasks are kept in. It is fixed with the first
+	// start. Default 16, on a Cluster 64.
+	Shards int
+	// Log takes what operators should know; the default is [slog.Default].
+	Log *slog.Logger
+	// NowMS, when set, is the clock in place of Redis's own: for tests alone.
+	NowMS func() int64
+}
+
+// The defaults of a zero Config.
+const (
+	DefaultPrefix        = "retryd"
+	DefaultShards        = 16
+	DefaultClusterShards = 64
+	// MaxShards bounds Config.Shards.
+	MaxShards = 4096
+)
+
+// New returns a store. It does not connect: it works as soon as Redis can be
+// reached. See [Store.Check].
+func New(cfg Config) (*Store, error) {
+	target, err := ParseURL(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Prefix == "" {
+		cfg.Prefix = DefaultPrefix
+	}
+	if err := checkPrefix(cfg.Prefix); err != nil {
+		return nil, err
+	}
+	if cfg.Shards == 0 {
+		cfg.Shards = DefaultShards
+		if target.Cluster() {
+			cfg.Shards = DefaultClusterShards
+		}
+	}
+	if cfg.Shards < 1 || cfg.Shards > MaxShards {
+		return nil, fmt.Errorf("%d shards: it must be 1 to %d", cfg.Shards, MaxShards)
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	s := &Store{
+		cfg:     cfg,
+		log:     cfg.Log,
+		keys:    newKeys(cfg.Prefix, cfg.Shards),
+		scripts: newScripts(),
+		cluster: target.Cluster(),
+	}
+	s.hintChannel = s.keys.hints()
+	_, _ = rand.Read(s.id[:]) // never fails
+	s.client = target.connect(&s.scripts)
+	return s, nil
+}
+
+// Close closes the connections.
+func (s *Store) Close() error { return s.client.Close() }
+
+// Shards returns the number of shards.
+func (s *Store) Shards() int { return s.cfg.Shards }
+
+// metaNode returns a client of the node that keeps the policies and the layout.
+func (s *Store) metaNode(ctx context.Context) (redis.UniversalClient, error) {
+	if cluster, ok := s.client.(*redis.ClusterClient); ok {
+		return cluster.MasterForKey(ctx, s.keys.layout())
+	}
+	return s.client, nil
+}

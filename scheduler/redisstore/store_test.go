@@ -1,0 +1,39 @@
+package redisstore_test
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/retryd/retryd/internal/redistest"
+	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/scheduler/redisstore"
+	"github.com/retryd/retryd/scheduler/storetest"
+)
+
+func TestStore(t *testing.T) {
+	t.Parallel()
+	server := redistest.Shared(t)
+	storetest.Exercise(t, func(t *testing.T, shards int, nowMS func() int64) (store, peer scheduler.Store) {
+		t.Helper()
+		cfg := redisstore.Config{URL: server.URL(), Prefix: redistest.Prefix(t), Shards: shards, NowMS: nowMS}
+		return newStore(t, cfg), newStore(t, cfg)
+	})
+}
+
+// newStore returns a store that is closed when the test ends.
+func newStore(tb testing.TB, cfg redisstore.Config) *redisstore.Store {
+	tb.Helper()
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s, err := redisstore.New(cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Errorf("close: %v", err)
+		}
+	})
+	return s
+}
