@@ -5,6 +5,7 @@
 // The info string of a block says what it is:
 //
 //	```sh                      commands; one per line, unless quotes or \ go on
+//	```sh refused              a start of retryd that is refused
 //	```json output             what the last command answers
 //	```json output Subscribe   what a running stream whose command has that word
 //	                           shows next
