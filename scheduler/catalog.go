@@ -41,7 +41,7 @@ func (s *Scheduler) policyOfNew(ctx context.Context, t *Task, nowMS int64) (*rul
 				Metadata: map[string]string{"job": t.Spec.Job},
 			}
 		}
-		return nil, invalid(violation("task.policy", "is missing: the first report of a task names its policy or its job"))
+		return nil, Invalid(violation("task.policy", "is missing: the first report of a task names its policy or its job"))
 	}
 	pol, err := s.ruling(ctx, t.Key.Namespace, t.Spec.Policy)
 	switch {
@@ -52,7 +52,7 @@ func (s *Scheduler) policyOfNew(ctx context.Context, t *Task, nowMS int64) (*rul
 	case pol.deleted:
 		return nil, policyDeleted(t.Spec.Policy)
 	case t.Spec.TimeZone != "" && !pol.compiled.FreeWithinYear(t.Spec.TimeZone, nowMS):
-		return nil, invalid(violation("task.time_zone", "%q leaves no moment outside the pause windows of policy %q for 366 days", t.Spec.TimeZone, t.Spec.Policy))
+		return nil, Invalid(violation("task.time_zone", "%q leaves no moment outside the pause windows of policy %q for 366 days", t.Spec.TimeZone, t.Spec.Policy))
 	}
 	return pol, nil
 }

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/retryd/retryd/policy"
@@ -61,8 +62,24 @@ func (e *Error) Error() string {
 // Unwrap returns what caused the error.
 func (e *Error) Unwrap() error { return e.Cause }
 
-func invalid(violations ...policy.Violation) *Error {
-	return &Error{Kind: KindInvalid, Message: "the request is invalid", Violations: violations}
+// Invalid is the error of a request that cannot be carried out as it stands. Its
+// message names the fields at fault; the violations tell more.
+func Invalid(violations ...policy.Violation) *Error {
+	return &Error{Kind: KindInvalid, Message: "the request is invalid: " + fields(violations), Violations: violations}
+}
+
+// fields names what is at fault, without its values.
+func fields(violations []policy.Violation) string {
+	const most = 5
+	var names []string
+	for _, v := range violations[:min(len(violations), most)] {
+		names = append(names, v.Field)
+	}
+	out := strings.Join(names, ", ")
+	if len(violations) > most {
+		out += fmt.Sprintf(" and %d more", len(violations)-most)
+	}
+	return out
 }
 
 func violation(field, format string, args ...any) policy.Violation {

@@ -68,7 +68,7 @@ func (s *Scheduler) judgeToken(ctx context.Context, t *Task, r *Report, nowMS in
 	}
 	if t.State == StateLeased && t.Fence == r.lease.Fence {
 		if r.Attempt != 0 && r.Attempt != t.Attempt {
-			return refused(invalid(notOfToken(r.Attempt, t.Attempt)))
+			return refused(Invalid(notOfToken(r.Attempt, t.Attempt)))
 		}
 		if r.Failure == nil {
 			return s.succeed(ctx, t, r, nowMS)
@@ -81,7 +81,7 @@ func (s *Scheduler) judgeToken(ctx context.Context, t *Task, r *Report, nowMS in
 			continue
 		}
 		if r.Attempt != 0 && r.Attempt != rec.Attempt {
-			return refused(invalid(notOfToken(r.Attempt, rec.Attempt)))
+			return refused(Invalid(notOfToken(r.Attempt, rec.Attempt)))
 		}
 		return answered(t, rec, true)
 	}
@@ -130,7 +130,7 @@ func (s *Scheduler) judgeFailure(ctx context.Context, t *Task, r *Report, nowMS 
 // fail records that an attempt failed, and does what the policy says.
 func (s *Scheduler) fail(ctx context.Context, t *Task, r *Report, attempt int, nowMS int64) verdict {
 	if v := contradictions(&r.Spec, t); len(v) > 0 {
-		return refused(invalid(v...))
+		return refused(Invalid(v...))
 	}
 	policyFor := s.policyUnderWay
 	if t.Version == 0 {
@@ -174,7 +174,7 @@ func (s *Scheduler) fail(ctx context.Context, t *Task, r *Report, attempt int, n
 // succeed records that an attempt succeeded, which ends the task.
 func (s *Scheduler) succeed(ctx context.Context, t *Task, r *Report, nowMS int64) verdict {
 	if v := contradictions(&r.Spec, t); len(v) > 0 {
-		return refused(invalid(v...))
+		return refused(Invalid(v...))
 	}
 	retentionMS := s.cfg.FirstSuccessRetention.Milliseconds()
 	if t.Version != 0 {

@@ -124,10 +124,10 @@ func holds(t *Task, lease LeaseToken) bool {
 func leaseOf(namespace, token string) (LeaseToken, error) {
 	lease, err := ParseLeaseToken(token)
 	if err != nil {
-		return LeaseToken{}, invalid(violation("lease_token", "is not a token that this service has issued"))
+		return LeaseToken{}, Invalid(violation("lease_token", "is not a token that this service has issued"))
 	}
 	if lease.Key.Namespace != namespace {
-		return LeaseToken{}, invalid(violation("lease_token", "is of another namespace than %q", namespace))
+		return LeaseToken{}, Invalid(violation("lease_token", "is of another namespace than %q", namespace))
 	}
 	return lease, nil
 }

@@ -48,7 +48,7 @@ func (s *Scheduler) Preview(ctx context.Context, r PreviewRequest) ([]Previewed,
 		nowMS = s.clock.nowMS()
 	}
 	if r.TimeZone != "" && !compiled.FreeWithinYear(r.TimeZone, nowMS) {
-		return nil, invalid(violation("time_zone", "%q leaves no moment outside the policy's pause windows for 366 days", r.TimeZone))
+		return nil, Invalid(violation("time_zone", "%q leaves no moment outside the policy's pause windows for 366 days", r.TimeZone))
 	}
 	st := policy.State{
 		Namespace: r.Namespace, TaskID: r.TaskID, Generation: 1, Attempt: 1, FirstAttempt: 1,

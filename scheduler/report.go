@@ -100,22 +100,19 @@ func (r *Report) firstOf() bool {
 // locate finds out which task the report is of.
 func (r *Report) locate() error {
 	if r.Token != "" {
-		lease, err := ParseLeaseToken(r.Token)
+		lease, err := leaseOf(r.Namespace, r.Token)
 		if err != nil {
-			return invalid(violation("lease_token", "is not a token that this service has issued"))
-		}
-		if lease.Key.Namespace != r.Namespace {
-			return invalid(violation("lease_token", "is of another namespace than %q", r.Namespace))
+			return err
 		}
 		if r.ID != "" && r.ID != lease.Key.ID {
-			return invalid(violation("task.id", "%q is not the task that lease_token was issued for", r.ID))
+			return Invalid(violation("task.id", "%q is not the task that lease_token was issued for", r.ID))
 		}
 		r.ID, r.lease = lease.Key.ID, &lease
 		return nil
 	}
 	if r.ID == "" {
 		if r.Key == "" {
-			return invalid(violation("task.id", "is missing: give it, or an idempotency_key from which it is derived, or a lease_token"))
+			return Invalid(violation("task.id", "is missing: give it, or an idempotency_key from which it is derived, or a lease_token"))
 		}
 		r.ID = derivedID(r.Namespace, r.Spec.Queue, r.Key)
 	}

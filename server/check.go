@@ -58,26 +58,9 @@ func (c *checker) err() error {
 	case c.tooLarge:
 		return &scheduler.Error{Kind: scheduler.KindPayloadTooLarge, Message: "the payload is too large", Violations: c.violations}
 	case len(c.violations) > 0:
-		return &scheduler.Error{Kind: scheduler.KindInvalid, Message: "the request is invalid: " + fields(c.violations), Violations: c.violations}
+		return scheduler.Invalid(c.violations...)
 	}
 	return nil
-}
-
-// fields names what is at fault, without its values.
-func fields(violations []policy.Violation) string {
-	const most = 5
-	var b strings.Builder
-	for i, v := range violations {
-		if i == most {
-			fmt.Fprintf(&b, " and %d more", len(violations)-most)
-			break
-		}
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(v.Field)
-	}
-	return b.String()
 }
 
 // namespace returns the namespace that is meant.

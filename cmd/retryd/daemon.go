@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
 
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler"
@@ -68,12 +67,7 @@ func (d *daemon) run(ctx context.Context) error {
 	if d.admin != nil {
 		g.Go(func() error { return d.serveAdmin(work, probes(serving)) })
 	}
-	err := g.Wait()
-	if ctx.Err() != nil && errors.Is(err, grpc.ErrServerStopped) {
-		// It was told to end before it had begun to serve.
-		return nil
-	}
-	return err
+	return g.Wait()
 }
 
 func (d *daemon) serveAdmin(ctx context.Context, handler http.Handler) error {
