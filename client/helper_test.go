@@ -23,8 +23,9 @@ import (
 
 // wire is a way to a server that tests can move to another server.
 type wire struct {
-	mu  sync.Mutex
-	lis *bufconn.Listener
+	mu    sync.Mutex
+	lis   *bufconn.Listener
+	dials int
 }
 
 var errUnplugged = errors.New("unplugged")
@@ -38,6 +39,7 @@ func (w *wire) plug(lis *bufconn.Listener) {
 func (w *wire) dial(ctx context.Context, _ string) (net.Conn, error) {
 	w.mu.Lock()
 	lis := w.lis
+	w.dials++
 	w.mu.Unlock()
 	if lis == nil {
 		return nil, errUnplugged

@@ -359,3 +359,23 @@ func TestConnectionsArePlainOnlyToThisMachine(t *testing.T) {
 		t.Errorf("the connection begins with %#x", got)
 	}
 }
+
+// The server cuts off who pings more often than it permits.
+func TestIdleConnectionIsKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		c := s.client(t)
+		for range 3 {
+			if _, err := c.ReportSuccess(t.Context(), client.Task{ID: "t"}); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(8 * time.Minute) //nolint:forbidigo // the time of a bubble
+		}
+		s.wire.mu.Lock()
+		defer s.wire.mu.Unlock()
+		if s.dials != 1 {
+			t.Errorf("%d connections were made", s.dials)
+		}
+	})
+}

@@ -183,6 +183,10 @@ func TestNamespaceOfRawStubs(t *testing.T) {
 	if _, err := c.Policies().GetPolicy(t.Context(), req); err != nil {
 		t.Error(err)
 	}
+	other := &retryv1.GetPolicyRequest{Namespace: "other", Id: "p"}
+	if _, err := c.Policies().GetPolicy(t.Context(), other); !errors.Is(err, client.ErrPolicyNotFound) {
+		t.Errorf("a namespace that is given is not kept: %v", err)
+	}
 	if req.GetNamespace() != "" {
 		t.Error("the caller's request was changed")
 	}

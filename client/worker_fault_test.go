@@ -378,3 +378,33 @@ func TestWorkerStopsWhileThereIsNoServer(t *testing.T) {
 		}
 	})
 }
+
+// Streams that end now and then, after having brought something, are replaced
+// without a growing pause.
+func TestStreamThatWorkedIsReplacedSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{streams: make([]func(*fakeStream) error, 20)}
+		for i := range f.streams {
+			f.streams[i] = func(st *fakeStream) error {
+				st.attempt("t", string(rune('a'+i)))
+				o, err := st.outcome()
+				if err != nil {
+					return err
+				}
+				st.confirm(o)
+				return errAway
+			}
+		}
+		f.serve(t)
+		began := time.Now()
+		results, tell := told(len(f.streams))
+		work(t, f.client(t), []string{"q"}, func(context.Context, *client.Attempt) error { return nil }, tell)
+		for range f.streams {
+			<-results
+		}
+		if took := time.Since(began); took > time.Duration(len(f.streams))*100*time.Millisecond {
+			t.Errorf("%d streams took %s", len(f.streams), took)
+		}
+	})
+}
