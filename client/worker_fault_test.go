@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/retryd/retryd/client"
-	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 )
 
 // A stream that breaks between an outcome and its result leaves open whether it
@@ -213,130 +211,6 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-// A stream that ends while the worker stops is not replaced, since another would
-// bring new work: the rest is said by calls.
-func TestLastResultsGoByCallsWithoutAStream(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		leave := make(chan struct{})
-		var mu sync.Mutex
-		var settled []string
-		settle := func(what, token string) error {
-			mu.Lock()
-			defer mu.Unlock()
-			settled = append(settled, what+" "+token)
-			if len(settled) == 1 {
-				return errAway
-			}
-			return nil
-		}
-		f := (&fake{
-			streams: []func(*fakeStream) error{func(st *fakeStream) error {
-				st.attempt("ok", "1")
-				st.attempt("bad", "2")
-				<-leave
-				return errAway
-			}},
-			batch: func(r *retryv1.BatchReportRequest) (*retryv1.BatchReportResponse, error) {
-				resp := &retryv1.BatchReportResponse{}
-				for _, rep := range r.GetReports() {
-					res := &retryv1.ReportResult{}
-					if s := rep.GetSuccess(); s != nil {
-						if err := settle("success", s.GetLeaseToken()); err != nil {
-							return nil, err
-						}
-						res.Result = &retryv1.ReportResult_Success{Success: &retryv1.ReportSuccessResponse{Attempts: 2}}
-					} else {
-						if err := settle("failure", rep.GetFailure().GetLeaseToken()); err != nil {
-							return nil, err
-						}
-						res.Result = &retryv1.ReportResult_Failure{Failure: &retryv1.ReportFailureResponse{
-							Decision: &retryv1.Decision{Action: retryv1.Action_ACTION_HOLD},
-						}}
-					}
-					resp.Results = append(resp.Results, res)
-				}
-				return resp, nil
-			},
-			release: func(r *retryv1.ReleaseLeaseRequest) (*retryv1.ReleaseLeaseResponse, error) {
-				return &retryv1.ReleaseLeaseResponse{}, settle("release", r.GetLeaseToken())
-			},
-		}).serve(t)
-		begun := make(chan struct{}, 2)
-		results, tell := told(2)
-		w := work(t, f.client(t), []string{"q"}, func(ctx context.Context, a *client.Attempt) error {
-			begun <- struct{}{}
-			if a.TaskID == "ok" {
-				time.Sleep(time.Second) //nolint:forbidigo // the time of a bubble
-				return nil
-			}
-			<-ctx.Done()
-			return ctx.Err()
-		}, tell, client.WithShutdownTimeout(5*time.Second))
-		<-begun
-		<-begun
-		w.cancel()
-		synctest.Wait()
-		close(leave)
-		if err := w.stop(); err != nil {
-			t.Error(err)
-		}
-		if ok, bad := <-results, <-results; ok.Completion == nil || !bad.Released {
-			t.Errorf("results are %+v and %+v", ok, bad)
-		}
-		if want := []string{"success 1", "success 1", "release 2"}; !slices.Equal(settled, want) {
-			t.Errorf("settled %q, want %q", settled, want)
-		}
-		if f.opened != 1 {
-			t.Errorf("%d streams were opened", f.opened)
-		}
-	})
-}
-
-// An attempt that is on its way when the worker stops is handed back, not left
-// to its lease.
-func TestAttemptOnItsWayIsHandedBack(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		released := false
-		f := (&fake{streams: []func(*fakeStream) error{func(st *fakeStream) error {
-			if m, err := st.Recv(); err != nil || m.GetFlow() == nil || m.GetFlow().GetMaxInFlight() != 0 {
-				t.Errorf("got %v, %v, want credit 0", m, err)
-			}
-			st.attempt("t", "token")
-			for {
-				m, err := st.Recv()
-				if err != nil {
-					return err
-				}
-				if o := m.GetOutcome(); o != nil {
-					released = o.GetRelease() != nil
-					st.confirm(o)
-				}
-				if e := m.GetExtend(); e != nil {
-					st.lost(e)
-				}
-			}
-		}}}).serve(t)
-		w := work(t, f.client(t), []string{"q"}, func(context.Context, *client.Attempt) error {
-			t.Error("it was begun")
-			return nil
-		})
-		synctest.Wait()
-		began := time.Now()
-		if err := w.stop(); err != nil {
-			t.Error(err)
-		}
-		synctest.Wait()
-		if !released {
-			t.Error("it was not released")
-		}
-		if took := time.Since(began); took > 100*time.Millisecond {
-			t.Errorf("it took %s to stop", took)
-		}
-	})
-}
-
 // A server that is away for a day is not asked more often than needed, and is
 // come back to.
 func TestWorkerWaitsLongForAServer(t *testing.T) {
@@ -359,22 +233,6 @@ func TestWorkerWaitsLongForAServer(t *testing.T) {
 		}
 		if err := w.stop(); err != nil {
 			t.Error(err)
-		}
-	})
-}
-
-func TestWorkerStopsWhileThereIsNoServer(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var nowhere wire
-		w := work(t, nowhere.client(t), []string{"q"}, nil)
-		time.Sleep(time.Minute) //nolint:forbidigo // the time of a bubble
-		began := time.Now()
-		if err := w.stop(); err != nil {
-			t.Error(err)
-		}
-		if took := time.Since(began); took > time.Second {
-			t.Errorf("it took %s to stop", took)
 		}
 	})
 }
