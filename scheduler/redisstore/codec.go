@@ -126,10 +126,21 @@ func (d *decoder) fixed(n int) uint64 {
 	return v
 }
 
-func (d *decoder) byte() byte { return byte(d.fixed(1)) }
+func (d *decoder) byte() byte {
+	if got := d.take(1); got != "" {
+		return got[0]
+	}
+	return 0
+}
+
 func (d *decoder) u48() int64 { return int64(d.fixed(6)) }
 
 func (d *decoder) uvarint() uint64 {
+	if len(d.s) > 0 && d.s[0] < 0x80 {
+		v := d.s[0]
+		d.s = d.s[1:]
+		return uint64(v)
+	}
 	var v uint64
 	for shift := 0; shift < 64; shift += 7 {
 		b := d.byte()

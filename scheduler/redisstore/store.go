@@ -88,8 +88,20 @@ func New(cfg Config) (*Store, error) {
 	}
 	s.hintChannel = s.keys.hints()
 	_, _ = rand.Read(s.id[:]) // never fails
+	redis.SetLogger(clientLog{cfg.Log})
 	s.client = target.connect(&s.scripts)
 	return s, nil
+}
+
+// clientLog takes what go-redis has to say, which otherwise goes to the standard
+// error as it comes. What matters of it comes back as an error as well.
+type clientLog struct{ log *slog.Logger }
+
+// Printf logs one line.
+func (l clientLog) Printf(ctx context.Context, format string, v ...any) {
+	if l.log.Enabled(ctx, slog.LevelDebug) {
+		l.log.DebugContext(ctx, "go-redis", "line", fmt.Sprintf(format, v...))
+	}
 }
 
 // Close closes the connections.

@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 
@@ -16,24 +17,33 @@ func TestStore(t *testing.T) {
 	storetest.Exercise(t, func(t *testing.T, shards int, nowMS func() int64) (store, peer scheduler.Store) {
 		t.Helper()
 		cfg := redisstore.Config{URL: server.URL(), Prefix: redistest.Prefix(t), Shards: shards, NowMS: nowMS}
-		return newStore(t, cfg), newStore(t, cfg)
+		s := newStore(t, cfg)
+		t.Cleanup(func() { wantSound(context.WithoutCancel(t.Context()), t, s) })
+		return s, newStore(t, cfg)
 	})
 }
 
 // newStore returns a store that is closed when the test ends.
 func newStore(tb testing.TB, cfg redisstore.Config) *redisstore.Store {
 	tb.Helper()
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	s, err := redisstore.New(cfg)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	s := openStore(tb, cfg)
 	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			tb.Errorf("close: %v", err)
 		}
 	})
+	return s
+}
+
+// openStore returns a store that its caller closes.
+func openStore(t testFataler, cfg redisstore.Config) *redisstore.Store {
+	t.Helper()
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s, err := redisstore.New(cfg)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
 	return s
 }

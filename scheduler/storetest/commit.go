@@ -14,7 +14,7 @@ var commitTests = []exercise{
 		equal(t, "task", f.load("a"), (*scheduler.Task)(nil))
 	}},
 	{"every field comes back", func(t *testing.T, f *fixture) {
-		want := fullTask("a")
+		want := FullTask("a")
 		written := f.put(want)
 		want.Version = written.Version
 		equal(t, "as written", written, want)

@@ -185,9 +185,9 @@ func equal(t *testing.T, what string, got, want any) {
 	}
 }
 
-// fullTask is a task with every field set, so that a store that forgets one is
+// FullTask returns a task with every field set, so that a store that forgets one is
 // found out.
-func fullTask(id string) *scheduler.Task {
+func FullTask(id string) *scheduler.Task {
 	failure := policy.Failure{
 		Cause: policy.CauseHTTP, HTTPStatus: 503, RetryAfterHeader: "120", Code: "20429",
 		Message: "upstream said no\x00\xff", RetryAfter: 1500 * time.Millisecond, TimeMS: startMS - 5,

@@ -22,7 +22,7 @@
 local call, byte, sub, char = redis.call, string.byte, string.sub, string.char
 local read, pack = struct.unpack, struct.pack
 local FORMAT, SCHEDULED, LEASED = 1, 1, 2
-local LIMIT = 100
+local LIMIT, MOST = 100, 4294967295
 
 local now = tonumber(ARGV[1])
 local explicit = now ~= 0
@@ -86,7 +86,7 @@ local function leased(rec, slot, nonce)
     flags, part = flags + 32, part .. slot.worker
   end
   return pack('>I8BBI6', version, FORMAT, LEASED, now + slot.lease) .. sub(rec, 17, 22) ..
-    pack('>I4I4I2', delivery + 1, expiries, #part + 1) .. char(flags) .. part .. sub(rec, 33 + size), fence
+    pack('>I4I4I2', math.min(delivery + 1, MOST), math.min(expiries, MOST), #part + 1) .. char(flags) .. part .. sub(rec, 33 + size), fence
 end
 
 -- What is kept of a claim is its id (8 bytes), its time (6), and per task its fence (16),

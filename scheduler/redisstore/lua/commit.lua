@@ -30,6 +30,14 @@ local read, pack = struct.unpack, struct.pack
 local FORMAT, SCHEDULED, LEASED, HELD, DEAD = 1, 1, 2, 3, 4
 local NO_VERSION = string.rep('\0', 8)
 
+local total = 0
+for at = 1, #(ARGV[6] or ''), 4 do
+  total = total + (#ARGV[6] % 4 == 0 and read('>I2', ARGV[6], at + 2) or 0)
+end
+if total == 0 or #KEYS ~= #ARGV[6] / 4 * 3 + 2 * total or #ARGV ~= 6 + 2 * total then
+  return redis.error_reply('ERR retryd: wrong number of keys or arguments')
+end
+
 local now = tonumber(ARGV[1])
 local explicit = now ~= 0
 if not explicit then
@@ -56,9 +64,6 @@ for at = 1, #ARGV[6], 4 do
     tasks[#tasks + 1] = KEYS[k]
     k, a = k + 2, a + 2
   end
-end
-if k ~= #KEYS + 1 or a ~= #ARGV + 1 or #tasks == 0 then
-  return redis.error_reply('ERR retryd: wrong number of keys or arguments')
 end
 
 -- Check, and read all that there is to read. ---------------------------------------
