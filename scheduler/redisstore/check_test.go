@@ -73,11 +73,8 @@ func TestCheckOfAClusterThatIsNone(t *testing.T) {
 // wantKind wants err to be an error of that kind with a delay for the next try.
 func wantKind(t *testing.T, err error, kind scheduler.Kind) {
 	t.Helper()
-	var e *scheduler.Error
-	if !errors.As(err, &e) || e.Kind != kind {
-		t.Fatalf("error %v, want one of kind %d", err, kind)
-	}
-	if e.RetryDelay <= 0 {
-		t.Errorf("error %v has no delay", err)
+	e, ok := errors.AsType[*scheduler.Error](err)
+	if !ok || e.Kind != kind || e.RetryDelay <= 0 {
+		t.Errorf("error %v, want one of kind %d with a delay", err, kind)
 	}
 }

@@ -35,26 +35,20 @@ type write struct {
 // Commit writes each change whose expectation holds.
 func (s *Store) Commit(ctx context.Context, changes []scheduler.Change) []scheduler.Committed {
 	out := make([]scheduler.Committed, len(changes))
-	var creating, changing []*write
+	writes := make([]*write, 0, len(changes))
 	for i := range changes {
 		w, err := s.newWrite(&changes[i], &out[i])
-		switch {
-		case err != nil:
+		if err != nil {
 			out[i].Err = fmt.Errorf("encode task: %w", err)
-		case w.creates():
-			creating = append(creating, w)
-		default:
-			changing = append(changing, w)
+			continue
 		}
+		writes = append(writes, w)
 	}
-	s.write(ctx, s.scripts.create, creating)
-	for _, w := range creating {
-		if isFull(w.to.Err) {
-			// It may not be new at all, and what there is may be changed.
-			changing = append(changing, w)
-		}
+	if len(changes) == 1 && len(writes) == 1 {
+		out[0] = s.commitOne(ctx, writes[0])
+		return out
 	}
-	s.write(ctx, s.scripts.change, changing)
+	s.write(ctx, writes)
 	return out
 }
 
@@ -86,30 +80,65 @@ func sizeHint(t *scheduler.Task) int {
 	return 128 + len(t.Spec.Payload) + 48*len(t.Spec.Attributes) + 128*len(t.History)
 }
 
-// write sends writes in as few scripts as their bounds allow. On a Cluster a
-// script's keys are those of one shard.
-func (s *Store) write(ctx context.Context, sc *script, writes []*write) {
-	if len(writes) == 0 {
+// write sends writes, all at once, and leaves each one's answer in it. No two are
+// of the same task.
+func (s *Store) write(ctx context.Context, writes []*write) {
+	var creating, changing []*write
+	for _, w := range writes {
+		if w.creates() {
+			creating = append(creating, w)
+		} else {
+			changing = append(changing, w)
+		}
+	}
+	calls := s.commitCalls(s.scripts.change, changing, s.commitCalls(s.scripts.create, creating, nil))
+	s.runCommits(ctx, calls)
+	var refused []*write
+	for _, w := range creating {
+		if isFull(w.to.Err) {
+			// It may not be new at all, and what there is may be changed.
+			refused = append(refused, w)
+		}
+	}
+	s.runCommits(ctx, s.commitCalls(s.scripts.change, refused, nil))
+}
+
+// commitCall is a run of one of the two scripts, and the writes that it carries
+// out.
+type commitCall struct {
+	*call
+	writes []*write
+}
+
+func (s *Store) runCommits(ctx context.Context, commits []commitCall) {
+	if len(commits) == 0 {
 		return
 	}
-	slices.SortStableFunc(writes, func(a, b *write) int { return a.shard - b.shard })
-	var calls []*call
-	var parts [][]*write
-	for from := 0; from < len(writes); {
-		to, size := from, 0
-		for to < len(writes) && to-from < maxPerScript && (to == from || size+len(writes[to].body) <= maxScriptBytes) &&
-			(!s.cluster || writes[to].shard == writes[from].shard) {
-			size += len(writes[to].body)
-			to++
-		}
-		parts = append(parts, writes[from:to])
-		calls = append(calls, s.commitCall(sc, writes[from:to]))
-		from = to
+	calls := make([]*call, len(commits))
+	for i, c := range commits {
+		calls[i] = c.call
 	}
 	s.run(ctx, calls...)
-	for i, c := range calls {
-		s.settle(c, parts[i])
+	for _, c := range commits {
+		s.settle(c.call, c.writes)
 	}
+}
+
+// commitCalls puts writes into as few scripts as their bounds allow, behind those
+// in to. On a Cluster a script's keys are those of one shard.
+func (s *Store) commitCalls(sc *script, writes []*write, to []commitCall) []commitCall {
+	slices.SortStableFunc(writes, func(a, b *write) int { return a.shard - b.shard })
+	for len(writes) > 0 {
+		n, size := 0, 0
+		for n < len(writes) && n < maxPerScript && (n == 0 || size+len(writes[n].body) <= maxScriptBytes) &&
+			(!s.cluster || writes[n].shard == writes[0].shard) {
+			size += len(writes[n].body)
+			n++
+		}
+		to = append(to, commitCall{s.commitCall(sc, writes[:n]), writes[:n]})
+		writes = writes[n:]
+	}
+	return to
 }
 
 // commitCall puts the arguments together; writes are ordered by shard.

@@ -227,3 +227,14 @@ func (t *Target) Describe() string {
 	}
 	return fmt.Sprintf("%s %s db %d user %s tls %v", kind, addrs, t.opts.DB, t.opts.Username, t.opts.TLSConfig != nil)
 }
+
+// CommitArgs returns what the script for changes of one shard gets.
+func (s *Store) CommitArgs(changes []scheduler.Change) ([]string, []any) {
+	var writes []*write
+	for i := range changes {
+		w, _ := s.newWrite(&changes[i], new(scheduler.Committed))
+		writes = append(writes, w)
+	}
+	c := s.commitCall(s.scripts.create, writes)
+	return c.keys, c.args
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
@@ -24,6 +25,8 @@ type Store struct {
 	id          [hintIDBytes]byte
 	hintChannel string
 	policies    policyCache
+	groups      []group
+	senders     sync.WaitGroup
 	// warned says that the log has what Check could not find out.
 	warned atomic.Bool
 }
@@ -86,6 +89,10 @@ func New(cfg Config) (*Store, error) {
 		scripts: newScripts(),
 		cluster: target.Cluster(),
 	}
+	s.groups = make([]group, 1)
+	if s.cluster {
+		s.groups = make([]group, cfg.Shards)
+	}
 	s.hintChannel = s.keys.hints()
 	_, _ = rand.Read(s.id[:]) // never fails
 	redis.SetLogger(clientLog{cfg.Log})
@@ -104,8 +111,12 @@ func (l clientLog) Printf(ctx context.Context, format string, v ...any) {
 	}
 }
 
-// Close closes the connections.
-func (s *Store) Close() error { return s.client.Close() }
+// Close waits for what is on its way and closes the connections. No other method
+// may be called from then on.
+func (s *Store) Close() error {
+	s.senders.Wait()
+	return s.client.Close()
+}
 
 // Shards returns the number of shards.
 func (s *Store) Shards() int { return s.cfg.Shards }
