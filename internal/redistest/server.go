@@ -65,10 +65,8 @@ func launch(ctx context.Context, settings []string) (*Server, error) {
 		"--maxmemory-policy", "noeviction", "--loglevel", "notice", "--logfile", filepath.Join(dir, "log"), "--daemonize", "no",
 	}
 	s.args = append(s.args, settings...)
-	for i, arg := range s.args {
-		if arg == "--port" && i+1 < len(s.args) && s.args[i+1] != "0" {
-			s.addr = net.JoinHostPort("127.0.0.1", s.args[i+1])
-		}
+	if port := s.setting("--port"); port != "0" {
+		s.addr = net.JoinHostPort("127.0.0.1", port)
 	}
 	if err := s.run(ctx); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -184,6 +182,33 @@ func (s *Server) Do(tb testing.TB, args ...string) string {
 // Command is Do for those who expect an error.
 func (s *Server) Command(ctx context.Context, args ...string) (string, error) {
 	return command(ctx, "unix", s.socket(), args)
+}
+
+// setting returns the last value given for a setting.
+func (s *Server) setting(name string) string {
+	value := ""
+	for i, arg := range s.args[:len(s.args)-1] {
+		if arg == name {
+			value = s.args[i+1]
+		}
+	}
+	return value
+}
+
+// await repeats a command until its answer has text.
+func (s *Server) await(tb testing.TB, text string, args ...string) {
+	tb.Helper()
+	deadline := time.Now().Add(startTimeout)
+	for {
+		got := s.Do(tb, args...)
+		if strings.Contains(got, text) {
+			return
+		}
+		if time.Now().After(deadline) {
+			tb.Fatalf("redis %s does not say %q after %s but:\n%s", strings.Join(args, " "), text, startTimeout, got)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
 }
 
 // logTail returns the end of the server's log.

@@ -42,7 +42,7 @@ func TestCheckRefusesWhatIsUnfit(t *testing.T) {
 		server.Do(t, "CONFIG", "SET", "maxmemory-policy", "noeviction")
 		server.Do(t, c.spoil...)
 		err := newStore(t, redisstore.Config{URL: server.URL()}).Check(t.Context())
-		if _, ok := errors.AsType[*redisstore.UnfitError](err); !ok {
+		if !isUnfit(err) {
 			t.Errorf("%s: %v, want an UnfitError", c.name, err)
 			continue
 		}
@@ -65,9 +65,14 @@ func TestCheckOfAClusterThatIsNone(t *testing.T) {
 	server := redistest.Start(t, "--port", redistest.FreePort(t))
 	s := newStore(t, redisstore.Config{URL: server.URL() + "?cluster=true"})
 	err := s.Check(t.Context())
-	if _, ok := errors.AsType[*redisstore.UnfitError](err); !ok || !strings.Contains(err.Error(), "no Cluster") {
+	if !isUnfit(err) || !strings.Contains(err.Error(), "no Cluster") {
 		t.Errorf("%v, want that it is no Cluster", err)
 	}
+}
+
+func isUnfit(err error) bool {
+	_, ok := errors.AsType[*redisstore.UnfitError](err)
+	return ok
 }
 
 // wantKind wants err to be an error of that kind with a delay for the next try.

@@ -1,0 +1,125 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/retryd/retryd/internal/redistest"
+	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/scheduler/redisstore"
+	"github.com/retryd/retryd/scheduler/storetest"
+)
+
+func TestStoreOnACluster(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, 3, 0)
+	t.Run("conformance", func(t *testing.T) {
+		t.Parallel()
+		storetest.Exercise(t, func(t *testing.T, shards int, nowMS func() int64) (store, peer scheduler.Store) {
+			t.Helper()
+			cfg := redisstore.Config{URL: cluster.URL(), Prefix: redistest.Prefix(t), Shards: shards, NowMS: nowMS}
+			s := newStore(t, cfg)
+			t.Cleanup(func() { wantSound(context.WithoutCancel(t.Context()), t, s) })
+			return s, newStore(t, cfg)
+		})
+	})
+	t.Run("many at once", func(t *testing.T) {
+		t.Parallel()
+		s := newStore(t, redisstore.Config{URL: cluster.URL(), Prefix: redistest.Prefix(t)})
+		if err := s.Check(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if s.Shards() != redisstore.DefaultClusterShards {
+			t.Errorf("%d shards", s.Shards())
+		}
+		wantDone(t, s.Commit(t.Context(), creations(0, 500)))
+		if got := len(claimDue(t.Context(), t, s, 20)); got != 500 {
+			t.Errorf("%d claimed, want 500", got)
+		}
+		wantSound(t.Context(), t, s)
+	})
+	t.Run("check without saying that it is one", func(t *testing.T) {
+		t.Parallel()
+		s := newStore(t, redisstore.Config{URL: cluster.Masters[0].URL(), Prefix: redistest.Prefix(t)})
+		if err := s.Check(t.Context()); !isUnfit(err) {
+			t.Errorf("check: %v", err)
+		}
+	})
+}
+
+// TestSlotOnTheMove stops a slot's move half-way: what cannot be carried out is
+// not carried out in part, and goes on once the slot has moved.
+func TestSlotOnTheMove(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	cluster := redistest.StartCluster(t, 2, 0)
+	s := newStore(t, redisstore.Config{URL: cluster.URL(), Shards: 1})
+	written := s.Commit(ctx, creations(0, 20))
+	wantDone(t, written)
+	claim := func(id uint64) scheduler.Claimed {
+		return s.Claim(ctx, []scheduler.Claim{{
+			ID: id, Replica: "r", Queue: written[0].Task.Queue(),
+			Slots: []scheduler.Slot{{Count: 10, LeaseMS: 60_000}}, Nonces: make([]uint64, 10),
+		}})[0]
+	}
+	if got := claim(1); got.Err != nil || len(got.Tasks) != 10 {
+		t.Fatalf("claimed: %+v", got)
+	}
+
+	moved := s.TaskKey(written[9].Task.Key)
+	from, slot := cluster.MasterOf(t, moved)
+	to := cluster.Masters[0]
+	if to == from {
+		to = cluster.Masters[1]
+	}
+	to.Do(t, "CLUSTER", "SETSLOT", slot, "IMPORTING", from.Do(t, "CLUSTER", "MYID"))
+	from.Do(t, "CLUSTER", "SETSLOT", slot, "MIGRATING", to.Do(t, "CLUSTER", "MYID"))
+	_, port, err := net.SplitHostPort(to.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	from.Do(t, "MIGRATE", "127.0.0.1", port, moved, "0", "5000")
+
+	before, err := s.Dump(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := claim(2)
+	wantKind(t, got.Err, scheduler.KindUnavailable)
+	if cause := errors.Unwrap(got.Err); cause == nil || !strings.Contains(cause.Error(), "non local key") {
+		t.Errorf("refused because of %v, want a key that the script has learned", cause)
+	}
+	wantKind(t, s.Commit(ctx, creations(100, 1))[0].Err, scheduler.KindUnavailable)
+	gone := scheduler.Change{Key: written[9].Task.Key, Expect: written[9].Task.Version}
+	wantKind(t, s.Commit(ctx, []scheduler.Change{gone})[0].Err, scheduler.KindUnavailable)
+	after, err := s.Dump(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !maps.Equal(before, after) {
+		t.Error("what was refused has changed what is kept")
+	}
+
+	for key := range after {
+		if key != moved && redisSlot(t, from, key) == slot {
+			from.Do(t, "MIGRATE", "127.0.0.1", port, key, "0", "5000")
+		}
+	}
+	for _, n := range []*redistest.Server{to, from} {
+		n.Do(t, "CLUSTER", "SETSLOT", slot, "NODE", to.Do(t, "CLUSTER", "MYID"))
+	}
+	if got := claim(2); got.Err != nil || len(got.Tasks) != 10 {
+		t.Fatalf("claimed: %+v", got)
+	}
+	wantDone(t, s.Commit(ctx, creations(100, 1)))
+	wantSound(ctx, t, s)
+}
+
+func redisSlot(t *testing.T, s *redistest.Server, key string) string {
+	t.Helper()
+	return s.Do(t, "CLUSTER", "KEYSLOT", key)
+}

@@ -1,0 +1,67 @@
+package redisstore_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/retryd/retryd/internal/redistest"
+	"github.com/retryd/retryd/scheduler"
+)
+
+// TestLostAnswersHaveNoSecondEffect loses answers of Redis after what was asked
+// has been done: each report still has one effect, and what a claim took is not
+// lost for the length of a lease.
+func TestLostAnswersHaveNoSecondEffect(t *testing.T) {
+	t.Parallel()
+	const tasks, callers = 400, 8
+	server := redistest.Start(t)
+	var mu sync.Mutex
+	random, lost := rand.New(rand.NewPCG(1, 2)), 0
+	proxy := redistest.StartProxy(t, server, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		lose := random.Float64() < 0.1
+		if lose {
+			lost++
+		}
+		return lose
+	})
+	w := newSite(t, server.URL(), fixed("now", 0))
+	w.cfg.URL = proxy.URL()
+	s := w.replica()
+	done := newRuns(tasks)
+	sub := subscribe(s, 32, 5*time.Minute)
+	var wg sync.WaitGroup
+	for worker := range callers {
+		wg.Go(func() {
+			done.work(sub, func(d scheduler.Delivery) {
+				if persist(t, s, outcome(d, nil)) {
+					done.add(d.Task.Key.ID)
+				}
+			})
+		})
+		wg.Go(func() {
+			for i := worker; i < tasks; i += callers {
+				persist(t, s, failed(fmt.Sprint("t", i), "now"))
+			}
+		})
+	}
+	wg.Wait()
+	mu.Lock()
+	if lost < 20 {
+		t.Errorf("only %d answers were lost", lost)
+	}
+	mu.Unlock()
+	w.cfg.URL = server.URL()
+	w.wantEnded(tasks, 1)
+	store := newStore(t, w.cfg)
+	for i := range tasks {
+		task := store.Load(t.Context(), []scheduler.TaskKey{{Namespace: "ns", ID: fmt.Sprint("t", i)}})[0].Task
+		if len(task.History) != 2 || task.History[0].Success || !task.History[1].Success || task.Expiries != 0 {
+			t.Errorf("task %s has %d records, %d expiries: %+v", task.Key.ID, len(task.History), task.Expiries, task.History)
+		}
+	}
+}
