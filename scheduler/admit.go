@@ -69,15 +69,22 @@ func (s *Scheduler) admission(ctx context.Context, t *Task, nowMS int64) (*Task,
 	case t.Expiries >= pol.maxLeaseExpiries:
 		next.die(policy.ReasonLeasesExpired, nowMS, pol.deadLetterRetentionMS)
 		return &next, nil
-	case pol.compiled == nil:
-		return nil, nil
 	}
-	until, paused := pol.compiled.PausedUntil(t.policyState(t.Attempt), nowMS)
+	until, paused := pol.pausedUntil(t, nowMS)
 	if !paused {
 		return nil, nil
 	}
 	next.unlease(until)
 	return &next, nil
+}
+
+// pausedUntil says whether one of the policy's windows keeps the task's attempt
+// from being made now, and until when.
+func (r *ruling) pausedUntil(t *Task, nowMS int64) (untilMS int64, paused bool) {
+	if r.compiled == nil {
+		return 0, false
+	}
+	return r.compiled.PausedUntil(t.policyState(t.Attempt), nowMS)
 }
 
 // pastDeadline says whether no attempt of the task may be made any more. One

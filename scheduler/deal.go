@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"slices"
@@ -36,11 +37,8 @@ func (d *dispatcher) deal() (claims []*dealt, wakeMS int64) {
 	wakeMS = d.out.earliestMS()
 	var hands []*hand
 	busy := make(map[*queue]bool)
-	for i := range d.order {
-		// Another queue is first each time: a fixed order would favour it when
-		// credit is short.
-		q := d.order[(d.turn+i)%len(d.order)]
-		open := q.free() != nil
+	for _, q := range d.order {
+		open := q.open()
 		for shard := range q.shards {
 			sh := &q.shards[shard]
 			switch {
@@ -57,7 +55,6 @@ func (d *dispatcher) deal() (claims []*dealt, wakeMS int64) {
 		}
 	}
 	d.answerWaiters(func(q *queue) bool { return busy[q] })
-	d.turn++
 	claims = append(claims, d.dealHands(hands)...)
 	d.sleepMS = wakeMS
 	return claims, wakeMS
@@ -97,65 +94,84 @@ func (d *dispatcher) answerWaiters(busy func(*queue) bool) {
 type hand struct {
 	q     *queue
 	shard int
-	count map[*Subscription]int
-	subs  []*Subscription
-	total int
+	// picks are whose credit it is, in the order in which it is used: so the few
+	// that may be due are spread over the subscriptions like the many.
+	picks []*Subscription
 }
 
 func (d *dispatcher) dealHands(hands []*hand) []*dealt {
 	if len(hands) == 0 {
 		return nil
 	}
-	playing := append([]*hand(nil), hands...)
+	// Whoever was dealt to longest ago comes first: when credit is short, a queue
+	// that is seldom due does not wait behind those that always are.
+	slices.SortStableFunc(hands, func(a, b *hand) int {
+		return cmp.Compare(a.q.shards[a.shard].dealtAt, b.q.shards[b.shard].dealtAt)
+	})
+	playing := slices.Clone(hands)
 	for len(playing) > 0 {
 		still := playing[:0]
 		for _, h := range playing {
-			sub := h.q.free()
-			if sub == nil || h.total == maxPerTurn {
+			if len(h.picks) == maxPerTurn {
 				continue
 			}
-			if h.count == nil {
-				h.count = make(map[*Subscription]int)
+			sub := h.q.pick()
+			if sub == nil {
+				continue
 			}
-			if h.count[sub] == 0 {
-				h.subs = append(h.subs, sub)
-			}
-			h.count[sub]++
-			h.total++
+			h.picks = append(h.picks, sub)
 			sub.reserved++
+			d.dealings++
+			h.q.shards[h.shard].dealtAt = d.dealings
 			still = append(still, h)
 		}
 		playing = still
 	}
 	var claims []*dealt
 	for _, h := range hands {
-		if h.total == 0 {
-			continue
+		if len(h.picks) > 0 {
+			h.q.shards[h.shard].notedMS = 0
+			claims = append(claims, h.claim(d.s.replica))
 		}
-		c := &dealt{q: h.q, subs: h.subs, claim: Claim{
-			ID: rand.Uint64(), Replica: d.s.replica, Queue: h.q.key, Shard: h.shard, Nonces: nonces(h.total),
-		}}
-		for _, sub := range h.subs {
-			c.claim.Slots = append(c.claim.Slots, Slot{Count: h.count[sub], LeaseMS: sub.opts.Lease.Milliseconds(), Worker: sub.opts.Worker})
-		}
-		h.q.shards[h.shard].notedMS = 0
-		claims = append(claims, c)
 	}
 	return claims
 }
 
-// free returns the subscription with the most free credit, nil when none has
-// any.
-func (q *queue) free() *Subscription {
+// claim is what the hand has been dealt as a claim: a slot for each run of picks
+// of the same subscription.
+func (h *hand) claim(replica string) *dealt {
+	c := &dealt{q: h.q, claim: Claim{
+		ID: rand.Uint64(), Replica: replica, Queue: h.q.key, Shard: h.shard, Nonces: nonces(len(h.picks)),
+	}}
+	for i, sub := range h.picks {
+		if i == 0 || sub != h.picks[i-1] {
+			c.subs = append(c.subs, sub)
+			c.claim.Slots = append(c.claim.Slots, Slot{LeaseMS: sub.opts.Lease.Milliseconds(), Worker: sub.opts.Worker})
+		}
+		c.claim.Slots[len(c.claim.Slots)-1].Count++
+	}
+	return c
+}
+
+// open says whether any subscription has free credit.
+func (q *queue) open() bool {
+	return slices.ContainsFunc(q.subs, func(sub *Subscription) bool { return sub.free() > 0 })
+}
+
+// pick returns the subscription with the most free credit, of several the one
+// that has waited longest for an attempt, nil when none has any.
+func (q *queue) pick() *Subscription {
 	var best *Subscription
-	most := 0
 	for _, sub := range q.subs {
-		if n := sub.maxInFlight - sub.out - sub.reserved; n > most {
-			best, most = sub, n
+		if n := sub.free(); n > 0 && (best == nil || n > best.free() || (n == best.free() && sub.givenAt < best.givenAt)) {
+			best = sub
 		}
 	}
 	return best
 }
+
+// free is the subscription's credit that nothing is out or on its way for.
+func (sub *Subscription) free() int { return sub.maxInFlight - sub.out - sub.reserved }
 
 // hand claims what was dealt and gives it to the subscriptions. It is false when
 // the store did not answer some of it.
@@ -261,6 +277,8 @@ func (d *dispatcher) lend(t *Task, sub *Subscription, delivery Delivery) bool {
 		return false
 	}
 	d.out.add(t, sub)
+	d.dealings++
+	sub.givenAt = d.dealings
 	if q := d.queues[t.Queue()]; q != nil {
 		for _, o := range q.observers {
 			o.claimed(t)

@@ -17,9 +17,9 @@ type dispatcher struct {
 
 	mu     sync.Mutex
 	queues map[QueueKey]*queue
-	// order holds the same queues; turn is where the next deal starts in it.
-	order []*queue
-	turn  int
+	// order holds the same queues; dealings counts what has been dealt to them.
+	order    []*queue
+	dealings uint64
 	// waiters want to know when their subscriptions have been looked at.
 	waiters []waiter
 	out     outLeases
@@ -46,6 +46,8 @@ type queueShard struct {
 	// notedMS is the earliest that has been noted since the claim under way was
 	// dealt, which its answer may not know of; 0 means nothing.
 	notedMS int64
+	// dealtAt is the number of the dealing that was the last for it.
+	dealtAt uint64
 	// unsure is the last claim when its answer did not come: it is repeated, so
 	// that what it may have taken is not lost for the length of a lease.
 	unsure *dealt

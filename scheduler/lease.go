@@ -81,14 +81,14 @@ func (s *Scheduler) Release(ctx context.Context, namespace, token string, delay 
 
 // GiveBack takes back deliveries that were never sent: as if they had not been
 // handed out, they count neither as a delivery nor as an expiry. Those whose
-// task has moved on since are left alone.
+// task has changed in any way since are left alone: somebody has a use for them.
 func (s *Scheduler) GiveBack(ctx context.Context, deliveries []Delivery) error {
 	jobs := make([]*commitJob, 0, len(deliveries))
 	for _, d := range deliveries {
 		lease := d.Task.Lease(s.shards)
 		op := s.newOp()
 		jobs = append(jobs, s.leaseJob(lease, func(t *Task, _ int64) (*Task, error) {
-			if !holds(t, lease) {
+			if !holds(t, lease) || t.Version != d.Task.Version {
 				return nil, nil
 			}
 			next := *t

@@ -70,8 +70,15 @@ func (s *Scheduler) nextOfTask(ctx context.Context, r NextRequest) (NextAnswer, 
 		lookMS, waiting := t.LookMS()
 		due := waiting && lookMS <= nowMS
 		if r.Lease > 0 {
-			if d := t.heldBy(r.Worker, nowMS, s.shards); d != nil {
-				a := s.tell(t, nowMS, d)
+			if t.heldBy(r.Worker, nowMS) {
+				d, err := s.handAgain(ctx, t)
+				if err != nil {
+					return NextAnswer{}, err
+				}
+				if d == nil {
+					continue
+				}
+				a := s.tell(d.Task, nowMS, d)
 				a.Again = true
 				return a, nil
 			}
@@ -113,7 +120,8 @@ func (s *Scheduler) nextOfTask(ctx context.Context, r NextRequest) (NextAnswer, 
 	}
 }
 
-// current returns the task, dead by its deadline when that has passed.
+// current returns the task as it is to be told: dead if its deadline has passed,
+// and put off if it is due while its policy pauses.
 func (s *Scheduler) current(ctx context.Context, key TaskKey) (*Task, error) {
 	job := &commitJob{key: key}
 	op := s.newOp()
@@ -121,7 +129,9 @@ func (s *Scheduler) current(ctx context.Context, key TaskKey) (*Task, error) {
 		if t == nil {
 			return nil, taskNotFound(key)
 		}
-		if (t.State != StateScheduled && t.State != StateHeld) || !pastDeadline(t, nowMS) {
+		late := pastDeadline(t, nowMS) && (t.State == StateScheduled || t.State == StateHeld)
+		due := t.State == StateScheduled && t.DueMS <= nowMS
+		if !late && !due {
 			return nil, nil
 		}
 		pol, err := s.policyUnderWay(ctx, t)
@@ -129,8 +139,16 @@ func (s *Scheduler) current(ctx context.Context, key TaskKey) (*Task, error) {
 			return nil, err
 		}
 		next := *t
-		next.die(policy.ReasonDeadline, nowMS, pol.deadLetterRetentionMS)
 		next.Op = op
+		if late {
+			next.die(policy.ReasonDeadline, nowMS, pol.deadLetterRetentionMS)
+			return &next, nil
+		}
+		until, paused := pol.pausedUntil(t, nowMS)
+		if !paused {
+			return nil, nil
+		}
+		next.unlease(until)
 		return &next, nil
 	}
 	s.commit(ctx, []*commitJob{job})
@@ -162,13 +180,32 @@ func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (*Del
 	return nil, nil
 }
 
-// heldBy returns the delivery that a worker of that name already holds, nil when
-// it holds none: a worker that asks again has lost the answer.
-func (t *Task) heldBy(worker string, nowMS int64, shards int) *Delivery {
-	if worker == "" || t.State != StateLeased || t.Worker != worker || t.LeaseEndMS <= nowMS {
-		return nil
+// heldBy says whether a worker of that name holds the task's lease: one that asks
+// again has lost the answer.
+func (t *Task) heldBy(worker string, nowMS int64) bool {
+	return worker != "" && t.State == StateLeased && t.Worker == worker && t.LeaseEndMS > nowMS
+}
+
+// handAgain gives a lease once more to the worker that holds it; nil when it has
+// lost it meanwhile. It leaves a mark on the task, so that the give-back of the
+// answer that was lost, which may come only now, finds that somebody has a use
+// for the lease.
+func (s *Scheduler) handAgain(ctx context.Context, t *Task) (*Delivery, error) {
+	lease := t.Lease(s.shards)
+	op := s.newOp()
+	job := &commitJob{key: t.Key, believed: t, decide: func(_ context.Context, now *Task, _ int64) (*Task, error) {
+		if !holds(now, lease) || now.Op == op {
+			return nil, nil
+		}
+		next := *now
+		next.Op = op
+		return &next, nil
+	}}
+	s.commit(ctx, []*commitJob{job})
+	if job.err != nil || !holds(job.current(), lease) {
+		return nil, job.err
 	}
-	return &Delivery{Task: t, Token: t.Lease(shards).String()}
+	return &Delivery{Task: job.current(), Token: lease.String()}, nil
 }
 
 func (s *Scheduler) tell(t *Task, nowMS int64, leased *Delivery) NextAnswer {

@@ -15,7 +15,10 @@ type outLease struct {
 	key   TaskKey
 	fence Fence
 	endMS int64
-	// index is its place in the heap.
+	// over is set when the lease has ended: it then counts against no credit, but
+	// its worker may still extend it, as long as nobody has taken the attempt.
+	over bool
+	// index is its place in the heap, while it is not over.
 	index int
 }
 
@@ -41,24 +44,38 @@ func (o *outLeases) free(key TaskKey, fence Fence) bool {
 }
 
 func (o *outLeases) drop(l *outLease) {
-	l.sub.out--
 	delete(o.of, l.key)
-	heap.Remove(&o.ends, l.index)
-}
-
-// extend takes note of a lease's new end.
-func (o *outLeases) extend(key TaskKey, fence Fence, endMS int64) {
-	if l := o.of[key]; l != nil && l.fence == fence && l.endMS != endMS {
-		l.endMS = endMS
-		heap.Fix(&o.ends, l.index)
+	if !l.over {
+		l.sub.out--
+		heap.Remove(&o.ends, l.index)
 	}
 }
 
+// extend takes note of a lease's new end, which may bring back one that was
+// over.
+func (o *outLeases) extend(key TaskKey, fence Fence, endMS int64) {
+	l := o.of[key]
+	if l == nil || l.fence != fence || l.endMS == endMS {
+		return
+	}
+	l.endMS = endMS
+	if !l.over {
+		heap.Fix(&o.ends, l.index)
+		return
+	}
+	l.over = false
+	l.sub.out++
+	heap.Push(&o.ends, l)
+}
+
 // expire frees the credit of leases that have ended: what their workers do with
-// them no longer keeps others waiting.
+// them no longer keeps others waiting. They are forgotten when the store says
+// that they are no longer their tasks'.
 func (o *outLeases) expire(nowMS int64) {
 	for len(o.ends) > 0 && o.ends[0].endMS <= nowMS {
-		o.drop(o.ends[0])
+		l := heap.Pop(&o.ends).(*outLease)
+		l.over = true
+		l.sub.out--
 	}
 }
 

@@ -35,8 +35,10 @@ type Subscription struct {
 	ready  chan struct{}
 
 	// Guarded by the dispatcher's mutex: the credit, the leases out (those
-	// waiting among them) and those that a claim under way may yet bring.
+	// waiting among them) and those that a claim under way may yet bring. givenAt
+	// is the dispatcher's count of dealings when it last got an attempt.
 	maxInFlight, out, reserved int
+	givenAt                    uint64
 	closed                     bool
 
 	mu      sync.Mutex

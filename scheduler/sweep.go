@@ -13,8 +13,9 @@ import (
 // in queues without a worker.
 type sweeper struct {
 	s *Scheduler
-	// places are where the visits of long queues go on at the next pass.
-	places map[sweptQueue]Place
+	// places are where this pass goes on with long queues, next where the pass
+	// after it will.
+	places, next map[sweptQueue]Place
 }
 
 type sweptQueue struct {
@@ -31,7 +32,7 @@ const (
 )
 
 func newSweeper(s *Scheduler) *sweeper {
-	return &sweeper{s: s, places: make(map[sweptQueue]Place)}
+	return &sweeper{s: s}
 }
 
 // run sweeps until ctx ends.
@@ -53,6 +54,7 @@ func (w *sweeper) run(ctx context.Context) error {
 // runOnce visits all that is to end and all that is due.
 func (w *sweeper) runOnce(ctx context.Context) error {
 	w.s.leases.endedBefore(w.s.clock.nowMS() - time.Minute.Milliseconds())
+	w.places, w.next = w.next, make(map[sweptQueue]Place)
 	var failed error
 	for shard := range w.s.shards {
 		failed = errors.Join(failed, w.sweepEnding(ctx, shard), w.sweepDue(ctx, shard))
@@ -88,7 +90,6 @@ func (w *sweeper) sweepDue(ctx context.Context, shard int) error {
 		}
 		for _, q := range queues {
 			if w.s.dispatcher.serves(q) {
-				delete(w.places, sweptQueue{q, shard})
 				continue
 			}
 			if err := w.sweepQueue(ctx, q, shard); err != nil {
@@ -104,7 +105,6 @@ func (w *sweeper) sweepDue(ctx context.Context, shard int) error {
 func (w *sweeper) sweepQueue(ctx context.Context, q QueueKey, shard int) error {
 	swept := sweptQueue{q, shard}
 	after := w.places[swept]
-	delete(w.places, swept)
 	for range sweepPages {
 		page, err := w.s.store.Due(ctx, q, shard, after, sweepPage)
 		if err != nil {
@@ -120,7 +120,7 @@ func (w *sweeper) sweepQueue(ctx context.Context, q QueueKey, shard int) error {
 		lookMS, _ := last.LookMS()
 		after = Place{lookMS, last.Key}
 	}
-	w.places[swept] = after
+	w.next[swept] = after
 	return nil
 }
 

@@ -114,7 +114,13 @@ func lease(t *scheduler.Task, slot scheduler.Slot, nonce uint64, nowMS int64) *s
 	return &next
 }
 
+// forgetClaims drops claims that nobody will repeat any more. It looks at all of
+// them, and so only now and then.
 func (s *Store) forgetClaims(nowMS int64) {
+	if nowMS-s.claimsSweptMS < claimKeptMS/10 && nowMS >= s.claimsSweptMS {
+		return
+	}
+	s.claimsSweptMS = nowMS
 	for key, last := range s.claims {
 		if nowMS-last.atMS > claimKeptMS {
 			delete(s.claims, key)

@@ -75,7 +75,9 @@ func (s *Store) Due(_ context.Context, queue scheduler.QueueKey, shard int, afte
 func (s *Store) Ending(_ context.Context, shard int, after scheduler.Place, limit int) ([]*scheduler.Task, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.page(s.index[shard].ending, after, s.nowMS(), limit), nil
+	nowMS := s.nowMS()
+	s.forget(nowMS, forgetByPage)
+	return s.page(s.index[shard].ending, after, nowMS, limit), nil
 }
 
 // page returns the tasks at the places after the one given and not after nowMS.

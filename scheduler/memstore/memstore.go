@@ -21,7 +21,9 @@ type Store struct {
 	index    []shardIndex
 	expiring *places
 	claims   map[claimKey]lastClaim
-	policies map[string]map[string]*scheduler.PolicyRecord
+	// claimsSweptMS is when claims were last looked through.
+	claimsSweptMS int64
+	policies      map[string]map[string]*scheduler.PolicyRecord
 }
 
 // Config is what a Store needs to know. The zero value is the default.
@@ -105,7 +107,7 @@ func (s *Store) Commit(_ context.Context, changes []scheduler.Change) []schedule
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	nowMS := s.nowMS()
-	s.forget(nowMS)
+	s.forget(nowMS, forgetAtOnce)
 	out := make([]scheduler.Committed, len(changes))
 	for i, c := range changes {
 		out[i] = s.commit(c, nowMS)
@@ -206,13 +208,16 @@ func (s *Store) unplace(t *scheduler.Task) {
 	}
 }
 
-// forgetAtOnce bounds how many ended tasks one call forgets, so that no call
-// pays for all.
-const forgetAtOnce = 100
+// How many ended tasks a commit forgets, so that none pays for all, and how many
+// a look at what is to end, which comes also where nothing is committed.
+const (
+	forgetAtOnce = 100
+	forgetByPage = 10_000
+)
 
-// forget drops ended tasks whose retention is over.
-func (s *Store) forget(nowMS int64) {
-	for range forgetAtOnce {
+// forget drops up to n ended tasks whose retention is over.
+func (s *Store) forget(nowMS int64, n int) {
+	for range n {
 		first, ok := s.expiring.Min()
 		if !ok || first.MS > nowMS {
 			return

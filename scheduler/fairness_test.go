@@ -1,0 +1,146 @@
+package scheduler_test
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/retryd/retryd/scheduler"
+)
+
+// backlog makes n tasks due in a queue at once.
+func (w *world) backlog(queue string, n int) {
+	w.t.Helper()
+	var reports []scheduler.Report
+	for i := range n {
+		reports = append(reports, failure(fmt.Sprint(queue, i), by("now"), in(queue)))
+	}
+	for _, got := range w.s.ReportBatch(w.ctx, reports) {
+		if got.Err != nil {
+			w.t.Fatal(got.Err)
+		}
+	}
+	w.pass(time.Millisecond)
+}
+
+func in(queue string) func(*scheduler.Report) {
+	return func(r *scheduler.Report) { r.Spec.Queue = queue }
+}
+
+// However credit comes free, a queue that is seldom due waits for what is out and
+// for no more.
+func TestSeldomDueQueueIsNextInTurn(t *testing.T) {
+	t.Parallel()
+	for _, credit := range []int{1, 2, 4, 32} {
+		for _, queues := range [][]string{{"big", "small"}, {"small", "big"}, {"big", "x", "small", "y"}} {
+			t.Run(fmt.Sprint(credit, queues), func(t *testing.T) {
+				inWorld(t, func(w *world) {
+					w.backlog("big", 3_000)
+					sub := w.worker(credit, func(o *scheduler.SubscribeOptions) { o.Queues = queues })
+					for round := range 20 {
+						// Another number of wake-ups comes before each round.
+						for range round {
+							w.report(success("", with(w.next(sub))))
+						}
+						id := fmt.Sprint("small", round)
+						w.report(failure(id, by("now"), in("small")))
+						first := 0
+						for {
+							d := w.next(sub)
+							w.report(success("", with(d)))
+							if d.Task.Key.ID == id {
+								break
+							}
+							first++
+						}
+						// At first no shard of the backlog has had its turn.
+						if first > credit+3 {
+							t.Fatalf("round %d: %d of the backlog went first", round, first)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestIdleWorkersTakeTurns(t *testing.T) {
+	inWorld(t, func(w *world) {
+		subs := []*scheduler.Subscription{w.worker(30), w.worker(30), w.worker(30)}
+		got := make([]int, len(subs))
+		take := func() {
+			synctest.Wait()
+			for k, sub := range subs {
+				for d, ok := sub.Next(); ok; d, ok = sub.Next() {
+					got[k]++
+					w.report(success("", with(d)))
+				}
+			}
+		}
+		for i := range 300 {
+			w.report(failure(fmt.Sprint("t", i), by("now")))
+			take()
+		}
+		equal(t, "one by one", got, []int{100, 100, 100})
+		clear(got)
+		for i := range 10 {
+			for k := range 30 {
+				w.report(failure(fmt.Sprint("burst", i, "/", k)))
+			}
+			w.pass(time.Minute)
+			take()
+		}
+		// A burst falls unevenly into the shards.
+		for k, n := range got {
+			if n < 80 || n > 120 {
+				t.Errorf("worker %d got %d of 300 in bursts", k, n)
+			}
+		}
+	})
+}
+
+func TestLateExtensionCountsAgainstTheCredit(t *testing.T) {
+	inWorld(t, func(w *world) {
+		sub := w.worker(1)
+		w.report(failure("a", by("now")))
+		a := w.next(sub)
+		w.report(failure("b", by("now")))
+		w.pass(30 * time.Second)
+		b := w.next(sub)
+		equal(t, "delivered when a's lease was over", b.Task.Key.ID, "b")
+		if got := w.s.Extend(w.ctx, "ns", []string{a.Token}, time.Hour)[0]; got.Err != nil {
+			t.Fatal(got.Err)
+		}
+		w.report(success("", with(b)))
+		w.report(failure("c", by("now")))
+		w.none(sub)
+		w.report(success("", with(a)))
+		equal(t, "delivered once a is done", w.next(sub).Task.Key.ID, "c")
+	})
+}
+
+func TestGiveBackOfAnAnswerThatWasAskedForAgainTakesNothing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		ask := scheduler.NextRequest{TaskID: "a", Lease: time.Minute, Worker: "me"}
+		w.report(failure("a", by("now")))
+		lost := w.ask(ask)
+		again := w.ask(ask)
+		equal(t, "token", again.Leased.Token, lost.Leased.Token)
+		equal(t, "marked as told again", []bool{lost.Again, again.Again}, []bool{false, true})
+		if err := w.s.GiveBack(w.ctx, []scheduler.Delivery{*lost.Leased}); err != nil {
+			t.Fatal(err)
+		}
+		w.report(success("", with(*again.Leased)))
+	})
+}
+
+func TestTellingRespectsPauseWindows(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.pass(19*time.Hour + 58*time.Minute)
+		w.report(failure("a", by("night"), in("")))
+		w.pass(time.Hour)
+		a := w.ask(scheduler.NextRequest{TaskID: "a"})
+		equal(t, "due and time", []any{a.Due, time.UnixMilli(a.TimeMS).UTC().Format(time.DateTime)}, []any{false, "2000-01-02 08:00:00"})
+	})
+}
