@@ -20,6 +20,10 @@ type Config struct {
 	Credentials credentials.TransportCredentials
 	// Reflection lets tools such as grpcurl ask what is served.
 	Reflection bool
+	// Closed starts the server with every call refused as UNAVAILABLE, and health
+	// NOT_SERVING, until [Server.Open] is called: so it can be reached before its
+	// store can.
+	Closed bool
 	// MaxConnections is how many connections may be open at a time; one more is
 	// closed as soon as it is accepted, so that its client tries another replica.
 	// Default 4,096.

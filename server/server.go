@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -40,6 +41,8 @@ type Server struct {
 	failures *failures
 	counters counters
 
+	// opened is set once calls are taken.
+	opened atomic.Bool
 	// draining is closed when Run begins to stop.
 	draining chan struct{}
 	// streams are the goroutines of streams, which outlive their calls for as
@@ -70,8 +73,8 @@ func New(cfg Config, sched *scheduler.Scheduler) (*Server, error) {
 	// that its client gets, also after a panic.
 	s.grpc = grpc.NewServer(append(s.limits(),
 		grpc.StatsHandler(&callStats{s}),
-		grpc.ChainUnaryInterceptor(s.logUnary(), s.recoverUnary(), s.mapUnary, boundUnary),
-		grpc.ChainStreamInterceptor(s.logStream(), s.recoverStream(), s.mapStream),
+		grpc.ChainUnaryInterceptor(s.logUnary(), s.recoverUnary(), s.mapUnary, s.gateUnary, boundUnary),
+		grpc.ChainStreamInterceptor(s.logStream(), s.recoverStream(), s.mapStream, s.gateStream),
 	)...)
 	retryv1.RegisterRetryServiceServer(s.grpc, &retryService{s: s})
 	retryv1.RegisterPolicyServiceServer(s.grpc, &policyService{s: s})
@@ -79,7 +82,11 @@ func New(cfg Config, sched *scheduler.Scheduler) (*Server, error) {
 	if cfg.Reflection {
 		reflection.Register(s.grpc) // v1 and v1alpha
 	}
-	s.SetServing(true)
+	if cfg.Closed {
+		s.SetServing(false)
+	} else {
+		s.Open()
+	}
 	return s, nil
 }
 
@@ -108,6 +115,12 @@ func (s *Server) limits() []grpc.ServerOption {
 		opts = append(opts, grpc.Creds(s.cfg.Credentials))
 	}
 	return opts
+}
+
+// Open lets calls in and says SERVING.
+func (s *Server) Open() {
+	s.opened.Store(true)
+	s.SetServing(true)
 }
 
 // SetServing sets what the health service answers, for the server as a whole and

@@ -1,19 +1,18 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"time"
 )
 
 // probes answers what an orchestrator asks a daemon: whether it lives, and
-// whether it should be sent calls, which is until serving ends.
-func probes(serving context.Context) http.Handler {
+// whether it should be sent calls.
+func probes(ready func() bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if serving.Err() != nil {
+		if !ready() {
 			answer(w, http.StatusServiceUnavailable, "not ready")
 			return
 		}

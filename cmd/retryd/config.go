@@ -46,13 +46,14 @@ func (c *config) addTo(flags *pflag.FlagSet) {
 	flags.StringVar(&c.logFormat, "log-format", "text", "form of the log: text or json")
 }
 
-// validate returns everything that is wrong, each setting by its names.
-func (c *config) validate() error {
+// validate returns everything that is wrong, each setting by its names. Where
+// only loopback may be listened on, onlyLoopback says why.
+func (c *config) validate(onlyLoopback string) error {
 	var errs []error
 	wrong := func(flag, value, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("%s is %q: %w", setting(flag), value, fmt.Errorf(format, args...)))
 	}
-	loopback := func(flag, addr, example string) {
+	address := func(flag, addr, example string) {
 		host, port, err := net.SplitHostPort(addr)
 		if err != nil {
 			wrong(flag, addr, "it must be host:port, such as %s", example)
@@ -61,13 +62,13 @@ func (c *config) validate() error {
 		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 			wrong(flag, addr, "its port must be a number from 0 to 65535")
 		}
-		if !isLoopback(host) {
-			wrong(flag, addr, "the development server has no access control and listens on loopback only, such as %s", example)
+		if onlyLoopback != "" && !isLoopback(host) {
+			wrong(flag, addr, "%s, such as %s", onlyLoopback, example)
 		}
 	}
-	loopback("listen", c.listen, defaultListen)
+	address("listen", c.listen, defaultListen)
 	if c.adminListen != "" {
-		loopback("admin-listen", c.adminListen, defaultAdminListen)
+		address("admin-listen", c.adminListen, defaultAdminListen)
 	}
 	for _, d := range []struct {
 		flag string

@@ -17,6 +17,11 @@ var samples = map[string][2]string{
 	"drain-timeout":           {"5s", "1m30s"},
 	"log-level":               {"debug", "error"},
 	"log-format":              {"json", "text"},
+	"redis-url":               {"redis://redis:6379", "unix:///run/redis.sock"},
+	"redis-prefix":            {"a", "b"},
+	"shards":                  {"8", "64"},
+	"reflection":              {"true", "false"},
+	"insecure":                {"true", "false"},
 	"addr":                    {"127.0.0.1:7700", "retryd:7600"},
 	"timeout":                 {"1s", "10s"},
 }
@@ -113,7 +118,7 @@ func TestWrongSettingsAreToldAtOnceByFlagAndVariable(t *testing.T) {
 			if err := flagsFromEnvironment(flags, lookup); err != nil {
 				t.Fatal(err)
 			}
-			wantError(t, cfg.validate(), c.want...)
+			wantError(t, cfg.validate("the development server has no access control and listens on loopback only"), c.want...)
 		})
 	}
 }

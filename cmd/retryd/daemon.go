@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,49 +24,72 @@ type daemon struct {
 	log    *slog.Logger
 	sched  *scheduler.Scheduler
 	server *server.Server
+	// ready is whether the store can be used.
+	ready atomic.Bool
 
 	listener, admin net.Listener
 }
 
-// newDaemon joins the parts over a store, puts the policies into it and binds the
-// ports, so that whoever asked for port 0 can read the address.
-func newDaemon(ctx context.Context, cfg config, store scheduler.Store, policies []policy.Policy, reflection bool, log *slog.Logger) (*daemon, error) {
+// newDaemon joins the parts over a store. opts are what is not in cfg.
+func newDaemon(cfg config, store scheduler.Store, opts server.Config, log *slog.Logger) (*daemon, error) {
 	d := &daemon{cfg: cfg, log: log}
 	var err error
 	if d.sched, err = scheduler.New(store, scheduler.Config{Log: log, FirstSuccessRetention: cfg.firstSuccessRetention.value}); err != nil {
 		return nil, err
 	}
-	if d.server, err = server.New(server.Config{Log: log, Reflection: reflection, DrainTimeout: cfg.drainTimeout.value}, d.sched); err != nil {
+	opts.Log, opts.DrainTimeout = log, cfg.drainTimeout.value
+	if d.server, err = server.New(opts, d.sched); err != nil {
 		return nil, err
 	}
-	if err := applyPolicies(ctx, log, d.sched, policies); err != nil {
-		return nil, fmt.Errorf("%s: %w", setting("policies"), err)
-	}
-	var listen net.ListenConfig
-	if d.listener, err = listen.Listen(ctx, "tcp", cfg.listen); err != nil {
-		return nil, fmt.Errorf("%s: %w", setting("listen"), err)
-	}
-	if cfg.adminListen != "" {
-		if d.admin, err = listen.Listen(ctx, "tcp", cfg.adminListen); err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", setting("admin-listen"), err), d.listener.Close())
-		}
-	}
+	d.ready.Store(!opts.Closed)
 	return d, nil
 }
 
+// apply puts the policies into the store.
+func (d *daemon) apply(ctx context.Context, policies []policy.Policy) error {
+	if err := applyPolicies(ctx, d.log, d.sched, policies); err != nil {
+		return fmt.Errorf("%s: %w", setting("policies"), err)
+	}
+	return nil
+}
+
+// listen binds the ports, so that whoever asked for port 0 can read the address.
+func (d *daemon) listen(ctx context.Context) error {
+	var listen net.ListenConfig
+	var err error
+	if d.listener, err = listen.Listen(ctx, "tcp", d.cfg.listen); err != nil {
+		return fmt.Errorf("%s: %w", setting("listen"), err)
+	}
+	if d.cfg.adminListen != "" {
+		if d.admin, err = listen.Listen(ctx, "tcp", d.cfg.adminListen); err != nil {
+			return errors.Join(fmt.Errorf("%s: %w", setting("admin-listen"), err), d.listener.Close())
+		}
+	}
+	return nil
+}
+
 // run serves until ctx ends, then drains. It returns nil after an orderly end.
-func (d *daemon) run(ctx context.Context) error {
+// Over a store that may be away, keep looks after it: it calls begin once the
+// store can be used, and returns when ctx ends or the store can never be used.
+func (d *daemon) run(ctx context.Context, keep func(ctx context.Context, begin func()) error) error {
 	// The loops outlive the server: while it drains, outcomes are still taken.
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	g, serving := errgroup.WithContext(ctx)
-	g.Go(func() error { return d.sched.Run(work) })
+	begin := func() { g.Go(func() error { return d.sched.Run(work) }) }
+	if keep == nil {
+		begin()
+	} else {
+		g.Go(func() error { return keep(serving, begin) })
+	}
 	g.Go(func() error {
 		defer stopWork()
 		return d.server.Run(serving, d.listener)
 	})
 	if d.admin != nil {
-		g.Go(func() error { return d.serveAdmin(work, probes(serving)) })
+		g.Go(func() error {
+			return d.serveAdmin(work, probes(func() bool { return d.ready.Load() && serving.Err() == nil }))
+		})
 	}
 	return g.Wait()
 }

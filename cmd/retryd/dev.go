@@ -11,6 +11,7 @@ import (
 
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler/memstore"
+	"github.com/retryd/retryd/server"
 )
 
 func newDevCommand() *cobra.Command {
@@ -28,7 +29,7 @@ ends. It listens on loopback, answers gRPC reflection, and knows a few policies.
 }
 
 func runDev(cmd *cobra.Command, cfg config) error {
-	if err := cfg.validate(); err != nil {
+	if err := cfg.validate("the development server has no access control and listens on loopback only"); err != nil {
 		return err
 	}
 	policies, err := parsePolicies(devPolicies)
@@ -42,14 +43,20 @@ func runDev(cmd *cobra.Command, cfg config) error {
 		}
 		policies = overlay(policies, own)
 	}
-	d, err := newDaemon(cmd.Context(), cfg, memstore.New(memstore.Config{}), policies, true, newLog(cfg, cmd.ErrOrStderr()))
+	d, err := newDaemon(cfg, memstore.New(memstore.Config{}), server.Config{Reflection: true}, newLog(cfg, cmd.ErrOrStderr()))
 	if err != nil {
+		return err
+	}
+	if err := d.apply(cmd.Context(), policies); err != nil {
+		return err
+	}
+	if err := d.listen(cmd.Context()); err != nil {
 		return err
 	}
 	if err := greet(cmd.OutOrStdout(), d, policies); err != nil {
 		return errors.Join(err, d.close())
 	}
-	return d.run(cmd.Context())
+	return d.run(cmd.Context(), nil)
 }
 
 // overlay returns base with the policies of over in the place of those of the

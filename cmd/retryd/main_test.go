@@ -126,7 +126,7 @@ func TestWrongCommand(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"serve"}, `unknown command "serve"`},
+		{[]string{"fly"}, `unknown command "fly"`},
 		{[]string{"dev", "now"}, `unknown command "now" for "retryd dev"`},
 		{[]string{"dev", "--colour"}, "unknown flag: --colour (see retryd dev --help)"},
 	} {

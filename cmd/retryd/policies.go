@@ -105,6 +105,21 @@ func isKind(err error, kind scheduler.Kind) bool {
 	return errors.As(err, &e) && e.Kind == kind
 }
 
+// isAway says whether trying again later may help.
+func isAway(err error) bool {
+	return isKind(err, scheduler.KindUnavailable) || isKind(err, scheduler.KindFull) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// cause is what an operator should know of an error, beyond what clients are
+// told.
+func cause(err error) error {
+	var e *scheduler.Error
+	if errors.As(err, &e) && e.Cause != nil {
+		return e.Cause
+	}
+	return err
+}
+
 // applyError lists every violation of a policy, on a line each.
 func applyError(id string, err error) error {
 	var e *scheduler.Error

@@ -18,6 +18,7 @@ named policy when to try again, keeps the attempt, and streams it to a subscribe
 worker the millisecond it falls due.
 
 Start with:  retryd dev
+On Redis:    retryd serve --redis-url redis://127.0.0.1:6379
 
 Every flag can be given in the environment as well: --admin-listen is
 RETRYD_ADMIN_LISTEN. A flag wins over the environment.`,
@@ -29,7 +30,7 @@ RETRYD_ADMIN_LISTEN. A flag wins over the environment.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newDevCommand(), newHealthcheckCommand(), newVersionCommand())
+	root.AddCommand(newDevCommand(), newServeCommand(), newHealthcheckCommand(), newVersionCommand())
 	return root
 }
 

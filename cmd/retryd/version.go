@@ -13,11 +13,16 @@ func newVersionCommand() *cobra.Command {
 		Short: "Print the version of this binary",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			info, _ := debug.ReadBuildInfo()
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), "retryd", versionOf(info))
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "retryd", version())
 			return err
 		},
 	}
+}
+
+// version is that of this binary.
+func version() string {
+	info, _ := debug.ReadBuildInfo()
+	return versionOf(info)
 }
 
 // versionOf is the module's version, or the revision that it was built from.
@@ -25,7 +30,7 @@ func versionOf(info *debug.BuildInfo) string {
 	if info == nil {
 		return "unknown"
 	}
-	version, revision, dirty := info.Main.Version, "", ""
+	main, revision, dirty := info.Main.Version, "", ""
 	for _, s := range info.Settings {
 		switch {
 		case s.Key == "vcs.revision":
@@ -34,11 +39,11 @@ func versionOf(info *debug.BuildInfo) string {
 			dirty = "+modified"
 		}
 	}
-	if version == "" || version == "(devel)" {
-		version = "devel"
+	if main == "" || main == "(devel)" {
+		main = "devel"
 		if revision != "" {
-			version += " " + revision + dirty
+			main += " " + revision + dirty
 		}
 	}
-	return version + " " + info.GoVersion
+	return main + " " + info.GoVersion
 }

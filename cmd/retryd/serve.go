@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/retryd/retryd/policy"
+	"github.com/retryd/retryd/scheduler/redisstore"
+	"github.com/retryd/retryd/server"
+)
+
+// defaultRedisURL is that of a Redis on this machine.
+const defaultRedisURL = "redis://127.0.0.1:6379"
+
+// serveConfig is what the service runs with.
+type serveConfig struct {
+	config
+	redisURL, redisPrefix string
+	shards                int
+	reflection, insecure  bool
+}
+
+func newServeCommand() *cobra.Command {
+	var cfg serveConfig
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the service on Redis; any number of replicas may run over one",
+		Long: `Runs the service on Redis 7 or later: one server, Sentinels, or a Cluster. Any number
+of replicas may run over one Redis.
+
+It starts when Redis is away, refuses calls with UNAVAILABLE and says NOT_SERVING until
+Redis comes. Redis must have maxmemory-policy noeviction; a Redis that cannot be used
+ends the process with a message that says what to do.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd, cfg) },
+	}
+	flags := cmd.Flags()
+	cfg.addTo(flags)
+	flags.StringVar(&cfg.redisURL, "redis-url", defaultRedisURL, "where Redis is: redis://, rediss:// (TLS) or unix://; several hosts with ?master_name=NAME for Sentinels, several without for a Cluster")
+	flags.StringVar(&cfg.redisPrefix, "redis-prefix", redisstore.DefaultPrefix, "what every key begins with; services with different prefixes share a Redis without meeting")
+	flags.IntVar(&cfg.shards, "shards", 0, fmt.Sprintf("how many parts the tasks are kept in, fixed at the first start; 0 means %d, on a Cluster %d", redisstore.DefaultShards, redisstore.DefaultClusterShards))
+	flags.BoolVar(&cfg.reflection, "reflection", false, "answer gRPC reflection, which grpcurl uses to learn what is served")
+	flags.BoolVar(&cfg.insecure, "insecure", false, "listen on other addresses than loopback, though there is no access control")
+	return cmd
+}
+
+func runServe(cmd *cobra.Command, cfg serveConfig) error {
+	log := newLog(cfg.config, cmd.ErrOrStderr())
+	store, policies, err := cfg.prepare(log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := store.Close(); err != nil {
+			log.Warn("the connections to redis did not close", "error", err)
+		}
+	}()
+	d, err := newDaemon(cfg.config, store, server.Config{Reflection: cfg.reflection, Closed: true}, log)
+	if err != nil {
+		return err
+	}
+	if err := d.listen(cmd.Context()); err != nil {
+		return err
+	}
+	log.Info("listening", "address", d.listener.Addr().String(), "version", version())
+	k := &keeper{d: d, store: store, policies: policies, log: log}
+	return d.run(cmd.Context(), k.run)
+}
+
+// prepare returns the store, which it does not reach out to, and the policies,
+// or everything that is wrong with the settings.
+func (c *serveConfig) prepare(log *slog.Logger) (*redisstore.Store, []policy.Policy, error) {
+	onlyLoopback := "there is no access control: give --insecure to be open to everybody who can reach it, or listen on loopback"
+	if c.insecure {
+		onlyLoopback = ""
+	}
+	errs := []error{c.validate(onlyLoopback)}
+	var policies []policy.Policy
+	if c.policies != "" {
+		var err error
+		if policies, err = readPolicies(c.policies); err == nil {
+			err = checkPolicies(policies)
+		}
+		errs = append(errs, err)
+	}
+	store, err := redisstore.New(redisstore.Config{URL: c.redisURL, Prefix: c.redisPrefix, Shards: c.shards, Log: log})
+	if err != nil {
+		errs = append(errs, fmt.Errorf("%s, %s, %s: %w", setting("redis-url"), setting("redis-prefix"), setting("shards"), err))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, nil, err
+	}
+	return store, policies, nil
+}
+
+// checkPolicies says what is wrong with policies, before there is a store to put
+// them into.
+func checkPolicies(policies []policy.Policy) error {
+	var errs []error
+	for _, p := range policies {
+		for _, v := range p.Normalize().Validate(time.Now().UnixMilli()) {
+			errs = append(errs, fmt.Errorf("%s: policy %q: %s %s", setting("policies"), p.ID, v.Field, v.Description))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// keeper looks after the store: it opens the server once Redis can be used, and
+// has health follow Redis from then on.
+type keeper struct {
+	d        *daemon
+	store    *redisstore.Store
+	policies []policy.Policy
+	log      *slog.Logger
+}
+
+const (
+	// checkInterval is how often Redis is checked while all is well, awayInterval
+	// while it is not: whoever waits for it should not wait for us.
+	checkInterval = time.Second
+	awayInterval  = 200 * time.Millisecond
+	checkTimeout  = 2 * time.Second
+	// missesAllowed is how many checks in a row may fail before health says so: a
+	// slow answer or a failover that is over at once should move nobody.
+	missesAllowed = 2
+)
+
+// run returns when ctx ends, or with what only people can change.
+func (k *keeper) run(ctx context.Context, begin func()) error {
+	if err := k.await(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	begin()
+	k.d.server.Open()
+	k.d.ready.Store(true)
+	k.log.InfoContext(ctx, "redis can be used: serving", "shards", k.store.Shards())
+	k.follow(ctx)
+	return nil
+}
+
+// await returns once Redis is there and fit, and knows the policies.
+func (k *keeper) await(ctx context.Context) error {
+	told := false
+	for {
+		err := k.check(ctx)
+		if err == nil {
+			err = k.d.apply(ctx, k.policies)
+		}
+		var unfit *redisstore.UnfitError
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it was told to stop while it waited
+		}
+		switch {
+		case errors.As(err, &unfit), !isAway(err):
+			return err
+		case !told:
+			k.log.WarnContext(ctx, "waiting for redis", "error", cause(err))
+			told = true
+		}
+		if !pause(ctx, awayInterval) {
+			return nil
+		}
+	}
+}
+
+// follow keeps health in step with Redis until ctx ends.
+func (k *keeper) follow(ctx context.Context) {
+	serving, misses := true, 0
+	interval := checkInterval
+	for pause(ctx, interval) {
+		err := k.check(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			misses, interval = 0, checkInterval
+			if !serving {
+				k.log.InfoContext(ctx, "redis can be used again: serving")
+			}
+		default:
+			misses++
+			interval = awayInterval
+			if unfit := new(redisstore.UnfitError); errors.As(err, &unfit) {
+				misses = missesAllowed + 1
+			}
+			if serving && misses > missesAllowed {
+				k.log.ErrorContext(ctx, "redis cannot be used: not serving", "error", cause(err))
+			}
+		}
+		if now := misses <= missesAllowed && (serving || err == nil); now != serving {
+			serving = now
+			k.d.ready.Store(serving)
+			k.d.server.SetServing(serving)
+		}
+	}
+}
+
+func (k *keeper) check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	return k.store.Check(ctx)
+}
+
+// pause waits; it is false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/internal/docstest"
+	"github.com/retryd/retryd/internal/redistest"
+)
+
+var listening = regexp.MustCompile(`msg=listening address=(\S+)`)
+
+// startServe starts a real `retryd serve` on free ports, and returns its gRPC
+// address.
+func startServe(t *testing.T, args ...string) (p *docstest.Process, addr string) {
+	t.Helper()
+	p = start(t, append([]string{"serve", "--listen=127.0.0.1:0", "--admin-listen="}, args...)...)
+	text := p.AwaitLog("the line that names its port", func(text string) bool { return listening.MatchString(text) })
+	return p, listening.FindStringSubmatch(text)[1]
+}
+
+// awaitHealth watches until health is as wanted.
+func awaitHealth(t *testing.T, addr string, want healthpb.HealthCheckResponse_ServingStatus) {
+	t.Helper()
+	watch, err := healthpb.NewHealthClient(dial(t, addr)).Watch(t.Context(), &healthpb.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		got, err := watch.Recv()
+		if err != nil {
+			t.Fatalf("health is not %s: %v", want, err)
+		}
+		if got.GetStatus() == want {
+			return
+		}
+	}
+}
+
+func TestServeWaitsForRedis(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t, "--port", redistest.FreePort(t))
+	redis.Stop(t)
+	p, addr := startServe(t, "--redis-url="+redis.URL(), "--policies="+policyFile(t, quickPolicy))
+	awaitHealth(t, addr, healthpb.HealthCheckResponse_NOT_SERVING)
+	retry := retryv1.NewRetryServiceClient(dial(t, addr))
+	if _, err := retry.ReportFailure(t.Context(), quickFailure("early")); status.Code(err) != codes.Unavailable {
+		t.Errorf("a report without Redis: %v", err)
+	}
+	redis.Restart(t)
+	awaitHealth(t, addr, healthpb.HealthCheckResponse_SERVING)
+	if _, err := retry.ReportFailure(t.Context(), quickFailure("a")); err != nil {
+		t.Errorf("a report once Redis is there: %v", err)
+	}
+	redis.Stop(t)
+	awaitHealth(t, addr, healthpb.HealthCheckResponse_NOT_SERVING)
+	redis.Restart(t)
+	awaitHealth(t, addr, healthpb.HealthCheckResponse_SERVING)
+	p.Signal(syscall.SIGTERM)
+	if code := p.Wait(); code != 0 {
+		t.Errorf("exit status %d after SIGTERM", code)
+	}
+}
+
+const quickPolicy = `
+policies:
+  - {id: quick, display_name: Quick, max_retries: 3, fixed: {delay: 1s}, default_action: RETRY}
+`
+
+func quickFailure(id string) *retryv1.ReportFailureRequest {
+	return &retryv1.ReportFailureRequest{
+		Task:    &retryv1.TaskSpec{Id: id, Queue: "q", Policy: "quick"},
+		Failure: &retryv1.Failure{Cause: &retryv1.Failure_Timeout{Timeout: &retryv1.TimeoutFailure{}}},
+	}
+}
+
+func TestServeEndsWhereRedisIsUnfit(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		spoil func(t *testing.T, redis *redistest.Server)
+		want  []string
+	}{
+		{"eviction", func(t *testing.T, redis *redistest.Server) {
+			t.Helper()
+			redis.Do(t, "CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+		}, []string{"maxmemory-policy is allkeys-lru", "set maxmemory-policy noeviction"}},
+		{"format", func(t *testing.T, redis *redistest.Server) {
+			t.Helper()
+			redis.Do(t, "HSET", "retryd:{meta}:layout", "format", "99", "shards", "16")
+		}, []string{"has format 99", "run the version of retryd that wrote it"}},
+		{"shards", func(t *testing.T, redis *redistest.Server) {
+			t.Helper()
+			redis.Do(t, "HSET", "retryd:{meta}:layout", "format", "1", "shards", "7")
+		}, []string{"lies in 7 shards, and 16 are asked for", "run with 7 shards"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			redis := redistest.Start(t)
+			c.spoil(t, redis)
+			p := start(t, "serve", "--listen=127.0.0.1:0", "--admin-listen=", "--redis-url="+redis.URL())
+			if code := p.Wait(); code != 1 {
+				t.Errorf("exit status %d", code)
+			}
+			for _, w := range c.want {
+				if !strings.Contains(p.Stderr(), w) {
+					t.Errorf("it says nothing of %q:\n%s", w, p.Stderr())
+				}
+			}
+		})
+	}
+}
+
+func TestServeEndsWhereRedisComesLateAndIsUnfit(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t, "--port", redistest.FreePort(t), "--maxmemory-policy", "volatile-ttl")
+	redis.Stop(t)
+	p, addr := startServe(t, "--redis-url="+redis.URL())
+	awaitHealth(t, addr, healthpb.HealthCheckResponse_NOT_SERVING)
+	redis.Restart(t)
+	if code := p.Wait(); code != 1 || !strings.Contains(p.Stderr(), "volatile-ttl") {
+		t.Errorf("exit status %d:\n%s", code, p.Stderr())
+	}
+}
+
+func TestServeFollowsTheEvictionPolicy(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	_, addr := startServe(t, "--redis-url="+redis.URL())
+	awaitHealth(t, addr, healthpb.HealthCheckResponse_SERVING)
+	redis.Do(t, "CONFIG", "SET", "maxmemory-policy", "allkeys-random")
+	awaitHealth(t, addr, healthpb.HealthCheckResponse_NOT_SERVING)
+	redis.Do(t, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+	awaitHealth(t, addr, healthpb.HealthCheckResponse_SERVING)
+}
+
+func TestServeRefusesWrongSettingsAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := execute(t, "serve", "--listen=0.0.0.0:7600", "--redis-url=http://redis", "--drain-timeout=0s",
+		"--policies="+policyFile(t, "policies:\n  - {id: p, max_retries: 2}"))
+	if err == nil {
+		t.Fatal("it was taken")
+	}
+	for _, want := range []string{
+		"--listen (or RETRYD_LISTEN)", "give --insecure", "--redis-url (or RETRYD_REDIS_URL)", "--drain-timeout (or RETRYD_DRAIN_TIMEOUT)",
+		`policy "p": default_action`, `policy "p": display_name`,
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("it says nothing of %q:\n%v", want, err)
+		}
+	}
+}
+
+func TestServeListensAnywhereWithInsecure(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	p := start(t, "serve", "--listen=0.0.0.0:0", "--admin-listen=", "--insecure", "--redis-url="+redis.URL())
+	p.AwaitLog("word that it serves", func(text string) bool { return strings.Contains(text, "redis can be used: serving") })
+}
+
+func TestServeTellsNoPassword(t *testing.T) {
+	t.Parallel()
+	p, _ := startServe(t, "--redis-url=redis://user:s3cret@127.0.0.1:"+redistest.FreePort(t))
+	text := p.AwaitLog("word that it waits", func(text string) bool { return strings.Contains(text, "waiting for redis") })
+	if strings.Contains(text, "s3cret") {
+		t.Errorf("the log holds the password:\n%s", text)
+	}
+	_, err := execute(t, "serve", "--redis-url=redis://user:s3cret@host/not-a-number")
+	if err == nil || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A report is kept over the end of the process that took it.
+func TestServeKeepsReportsOverItsOwnDeath(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	args := []string{"--redis-url=" + redis.URL(), "--policies=" + policyFile(t, soonPolicy)}
+	p, addr := startServe(t, args...)
+	awaitHealth(t, addr, healthpb.HealthCheckResponse_SERVING)
+	fail(t, retryv1.NewRetryServiceClient(dial(t, addr)), "a")
+	p.Signal(syscall.SIGKILL)
+	p.Wait()
+	_, addr = startServe(t, args...)
+	awaitHealth(t, addr, healthpb.HealthCheckResponse_SERVING)
+	stream, err := subscribe(t.Context(), retryv1.NewRetryServiceClient(dial(t, addr)), time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := receive(t, stream).GetAttempt(); a.GetTaskId() != "a" || a.GetDelivery() != 1 {
+		t.Errorf("delivered: %v", a)
+	}
+}

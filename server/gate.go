@@ -1,0 +1,35 @@
+package server
+
+import (
+	"context"
+	"strings"
+
+	"google.golang.org/grpc"
+
+	"github.com/retryd/retryd/scheduler"
+)
+
+// gateUnary refuses calls until the server is open.
+func (s *Server) gateUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	if err := s.gate(info.FullMethod); err != nil {
+		return nil, err
+	}
+	return handler(ctx, req)
+}
+
+// gateStream refuses streams until the server is open.
+func (s *Server) gateStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if err := s.gate(info.FullMethod); err != nil {
+		return err
+	}
+	return handler(srv, stream)
+}
+
+// gate lets everything pass once the server is open, and before that what needs
+// no store: health and reflection.
+func (s *Server) gate(method string) error {
+	if s.opened.Load() || !strings.HasPrefix(method, "/retry.v1.") {
+		return nil
+	}
+	return &scheduler.Error{Kind: scheduler.KindUnavailable, Message: "the store has not been reached yet"}
+}
