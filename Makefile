@@ -67,12 +67,16 @@ breaking: $(BUF) ## Fail when the protos break clients of proto/baseline.binpb
 check-protoc: ## Compile the protos with plain protoc
 	scripts/check-protoc.sh
 
+.PHONY: check-deploy
+check-deploy: ## Check the Dockerfile and the compose file, as far as goes without an engine
+	cd tools/deploy && $(GO) test ./...
+
 .PHONY: proto-baseline
 proto-baseline: $(BUF) ## Make the protos as they are the baseline (see CONTRIBUTING.md)
 	$(BUF) build --exclude-source-info -o proto/baseline.binpb
 
 .PHONY: check
-check: lint check-generate breaking check-protoc test ## Run all that CI runs
+check: lint check-generate breaking check-protoc check-deploy test ## Run all that CI runs
 
 .PHONY: tools
 tools: $(BUF) $(PLUGINS) $(GOLANGCI_LINT) $(GRPCURL) ## Build all tools into .bin/
