@@ -88,22 +88,33 @@ func (p *Process) Stderr() string { return p.stderr.String() }
 // condition, and returns it.
 func (p *Process) Await(what string, ok func(stdout string) bool) string {
 	p.tb.Helper()
+	return p.await(&p.stdout, what, ok)
+}
+
+// AwaitLog is like Await, for its standard error.
+func (p *Process) AwaitLog(what string, ok func(stderr string) bool) string {
+	p.tb.Helper()
+	return p.await(&p.stderr, what, ok)
+}
+
+func (p *Process) await(out *output, what string, ok func(text string) bool) string {
+	p.tb.Helper()
 	ctx, cancel := context.WithTimeout(p.tb.Context(), patience)
 	defer cancel()
 	for {
-		text, changed := p.stdout.read()
+		text, changed := out.read()
 		if ok(text) {
 			return text
 		}
 		select {
 		case <-changed:
 		case <-p.ended:
-			if text = p.stdout.String(); ok(text) {
+			if text = out.String(); ok(text) {
 				return text
 			}
-			p.tb.Fatalf("%s has ended before %s: %v\n%s%s", p.cmd, what, p.err, text, p.Stderr())
+			p.tb.Fatalf("%s has ended before %s: %v\n%s%s", p.cmd, what, p.err, p.Stdout(), p.Stderr())
 		case <-ctx.Done():
-			p.tb.Fatalf("%s: no %s within %s\n%s%s", p.cmd, what, patience, text, p.Stderr())
+			p.tb.Fatalf("%s: no %s within %s\n%s%s", p.cmd, what, patience, p.Stdout(), p.Stderr())
 		}
 	}
 }

@@ -39,7 +39,7 @@ func (s *Store) Claim(_ context.Context, claims []scheduler.Claim) []scheduler.C
 func (s *Store) claim(c scheduler.Claim, nowMS int64) scheduler.Claimed {
 	key := claimKey{c.Replica, c.Queue, c.Shard}
 	got := scheduler.Claimed{NowMS: nowMS}
-	if last := s.claims[key]; c.Replica != "" && last.id == c.ID {
+	if last := s.claims[key]; c.Replica != "" && last.id == c.ID && nowMS-last.atMS <= claimKeptMS {
 		for i, k := range last.tasks {
 			if t := s.task(k, nowMS); t != nil && t.State == scheduler.StateLeased && t.Fence == last.fence[i] {
 				got.Tasks = append(got.Tasks, t)
