@@ -15,29 +15,69 @@ import (
 
 	"github.com/retryd/retryd/client"
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/internal/redistest"
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/scheduler/memstore"
+	"github.com/retryd/retryd/scheduler/redisstore"
 	"github.com/retryd/retryd/server"
 )
+
+// newSite makes an empty store for the length of a test. What it returns opens
+// it, once for each replica.
+type newSite func(tb testing.TB) (open func() scheduler.Store)
+
+// sites are those that every test here is run on.
+func sites() map[string]newSite {
+	return map[string]newSite{
+		"memory": func(testing.TB) func() scheduler.Store {
+			store := memstore.New(memstore.Config{})
+			return func() scheduler.Store { return store }
+		},
+		"redis": func(tb testing.TB) func() scheduler.Store {
+			cfg := redisstore.Config{
+				URL: redistest.Shared(tb).URL(), Prefix: redistest.Prefix(tb), Log: slog.New(slog.DiscardHandler),
+			}
+			return func() scheduler.Store { return openRedis(tb, cfg) }
+		},
+	}
+}
 
 // newStore returns an empty store for the length of a test.
 type newStore func(tb testing.TB) scheduler.Store
 
-// stores are those that every test and benchmark here is run on.
+// stores are sites for those that need one replica.
 func stores() map[string]newStore {
-	return map[string]newStore{
-		"memory": func(testing.TB) scheduler.Store { return memstore.New(memstore.Config{}) },
+	out := make(map[string]newStore)
+	for name, site := range sites() {
+		out[name] = func(tb testing.TB) scheduler.Store { return site(tb)() }
 	}
+	return out
 }
 
-// onEachStore runs test once for each store.
-func onEachStore(t *testing.T, test func(t *testing.T, store scheduler.Store)) {
+// openRedis opens a store on Redis until the test ends.
+func openRedis(tb testing.TB, cfg redisstore.Config) *redisstore.Store {
+	tb.Helper()
+	store, err := redisstore.New(cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			tb.Errorf("close the store: %v", err)
+		}
+	})
+	return store
+}
+
+// onEachStore runs test once for each store, which open opens once more for each
+// replica.
+func onEachStore(t *testing.T, test func(t *testing.T, open func() scheduler.Store)) {
 	t.Helper()
 	t.Parallel()
-	for name, open := range stores() {
+	for name, site := range sites() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, open(t))
+			test(t, site(t))
 		})
 	}
 }

@@ -37,9 +37,9 @@ func (c *counter) count(id string) {
 }
 
 func TestTenThousandTasksRunOnceEach(t *testing.T) {
-	onEachStore(t, func(t *testing.T, store scheduler.Store) {
+	onEachStore(t, func(t *testing.T, open func() scheduler.Store) {
 		const tasks, batch = 10_000, 500
-		replicas := []*replica{serve(t, store), serve(t, store)}
+		replicas := []*replica{serve(t, open()), serve(t, open())}
 		c := replicas[0].client(t)
 		createPolicy(t, c, "soon", time.Millisecond)
 		counted := newCounter(tasks)
@@ -85,9 +85,9 @@ func TestTenThousandTasksRunOnceEach(t *testing.T) {
 }
 
 func TestSameReportAtOnceHasOneEffect(t *testing.T) {
-	onEachStore(t, func(t *testing.T, store scheduler.Store) {
+	onEachStore(t, func(t *testing.T, open func() scheduler.Store) {
 		const times, connections = 50, 5
-		replicas := []*replica{serve(t, store), serve(t, store)}
+		replicas := []*replica{serve(t, open()), serve(t, open())}
 		createPolicy(t, replicas[0].client(t), "hour", time.Hour)
 		answers := make([]*retryv1.ReportFailureResponse, times)
 		var wg sync.WaitGroup

@@ -1,0 +1,352 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
+
+	"github.com/retryd/retryd/client"
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/internal/docstest"
+	"github.com/retryd/retryd/internal/redistest"
+	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/scheduler/redisstore"
+)
+
+const (
+	// lease is short, so that leases end within outages and are extended.
+	lease = 2 * time.Second
+	// retryPolicy is that of all tasks here.
+	retryPolicy = `policies:
+  - {id: soon, display_name: Soon, max_retries: 10, fixed: {delay: 200ms}, default_action: RETRY}
+`
+	// reportEvery is how often each reporter reports.
+	reportEvery = 10 * time.Millisecond
+	// again is how many reports come before one that is repeated elsewhere.
+	again = 8
+)
+
+// rig is two real processes of `retryd serve` on one Redis, and the load on them.
+type rig struct {
+	t        *testing.T
+	cfg      redisstore.Config
+	policies string
+	ledger   *ledger
+	replicas [2]*process
+
+	reporters, workers  sync.WaitGroup
+	stopReports, finish context.CancelFunc
+}
+
+// process is one replica, which keeps its port for life.
+type process struct {
+	*docstest.Process
+	addr string
+}
+
+// start starts replicas, workers and reporters on the Redis at url.
+func startRig(t *testing.T, url string) *rig {
+	t.Helper()
+	r := &rig{t: t, cfg: redisstore.Config{URL: url, Log: slog.New(slog.DiscardHandler)}, ledger: newLedger()}
+	r.policies = filepath.Join(t.TempDir(), "policies.yaml")
+	if err := os.WriteFile(r.policies, []byte(retryPolicy), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i := range r.replicas {
+		r.replicas[i] = &process{addr: freeAddr(t)}
+		r.start(i)
+	}
+	for i := range r.replicas {
+		r.awaitServing(i)
+	}
+	r.startWorkers()
+	r.startReporters()
+	return r
+}
+
+// freeAddr returns an address on loopback whose port nobody is given by chance
+// while its process is away: it lies below those of outgoing connections.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	for {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(15_000+rand.IntN(15_000)))
+		var config net.ListenConfig
+		if l, err := config.Listen(t.Context(), "tcp", addr); err == nil {
+			_ = l.Close()
+			return addr
+		}
+	}
+}
+
+// start starts a replica, also one that was killed.
+func (r *rig) start(i int) {
+	r.t.Helper()
+	p := r.replicas[i]
+	p.Process = docstest.StartProcess(r.t, r.t.TempDir(), nil, retryd(r.t), "serve", "--listen="+p.addr, "--admin-listen=",
+		"--redis-url="+r.cfg.URL, "--policies="+r.policies, "--drain-timeout=2s")
+	r.t.Cleanup(func() {
+		if text := p.Stderr(); strings.Contains(text, "DATA RACE") {
+			r.t.Errorf("the replica raced:\n%s", text)
+		}
+	})
+}
+
+func (r *rig) awaitServing(i int) {
+	r.t.Helper()
+	r.replicas[i].AwaitLog("word that it serves", func(text string) bool { return strings.Contains(text, "redis can be used: serving") })
+}
+
+// kill ends a replica as a crash would.
+func (r *rig) kill(i int) {
+	r.t.Helper()
+	r.replicas[i].Signal(syscall.SIGKILL)
+	r.replicas[i].Wait()
+}
+
+// crash ends a server of Redis as a crash would.
+func crash(t *testing.T, s *redistest.Server) {
+	t.Helper()
+	if err := syscall.Kill(s.PID(t), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	s.Stop(t)
+}
+
+// dial returns a client of one replica, or of both behind one name.
+func (r *rig) dial(replicas []*process, opts ...client.Option) *client.Client {
+	r.t.Helper()
+	names := manual.NewBuilderWithScheme("replicas")
+	var state resolver.State
+	for _, p := range replicas {
+		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: p.addr}}})
+	}
+	names.InitialState(state)
+	opts = append(opts, client.WithInsecure(), client.WithLogger(slog.New(slog.DiscardHandler)),
+		client.WithDialOptions(grpc.WithResolvers(names), grpc.WithChainStreamInterceptor(r.tap)))
+	c, err := client.New(names.Scheme()+":///retryd", opts...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			r.t.Error(err)
+		}
+	})
+	return c
+}
+
+// tap enters what workers are told of their extensions.
+func (r *rig) tap(
+	ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	s, err := streamer(ctx, desc, cc, method, opts...)
+	return &tapped{s, r.ledger}, err
+}
+
+type tapped struct {
+	grpc.ClientStream
+	ledger *ledger
+}
+
+func (s *tapped) RecvMsg(m any) error {
+	err := s.ClientStream.RecvMsg(m)
+	if got, ok := m.(*retryv1.SubscribeResponse); ok && err == nil {
+		for _, res := range got.GetExtendResult().GetResults() {
+			if end := res.GetLeaseExpireTime(); end != nil {
+				s.ledger.extended(res.GetLeaseToken(), end.AsTime())
+			}
+		}
+	}
+	return err
+}
+
+// startWorkers starts two workers on each replica.
+func (r *rig) startWorkers() {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.finish = cancel
+	for i := range 2 * len(r.replicas) {
+		via := fmt.Sprintf("worker %d of replica %d", i/2, i%2)
+		w, err := client.NewWorker(r.dial(r.replicas[i%2:i%2+1]), []string{"q"}, client.WithLeaseDuration(lease), client.WithMaxInFlight(64),
+			client.WithWorkerID(via), client.WithSettled(func(s client.Settled) { r.ledger.settled(r.t, s) }))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.workers.Go(func() {
+			if err := w.Run(ctx, r.handler(via)); err != nil {
+				r.t.Errorf("%s: %v", via, err)
+			}
+		})
+	}
+	r.t.Cleanup(func() {
+		cancel()
+		r.workers.Wait()
+	})
+}
+
+// handler fails attempt 2 and succeeds at attempt 3. Now and then it takes long,
+// at times longer than a lease.
+func (r *rig) handler(via string) client.Handler {
+	return func(ctx context.Context, a *client.Attempt) error {
+		r.ledger.handedOut(r.t, via, a, lease)
+		var takes time.Duration
+		switch n := rand.IntN(100); {
+		case n < 2:
+			takes = lease * 3 / 2
+		case n < 12:
+			takes = lease / 2
+		}
+		if takes > 0 {
+			select {
+			case <-time.After(takes):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		if a.Number < 3 {
+			return client.TimeoutFailure()
+		}
+		return nil
+	}
+}
+
+// reporters and whom they report to: both replicas behind one name, or one of
+// them. The impatient do not repeat what was not answered.
+var reporters = []struct {
+	via       string
+	replicas  []int
+	impatient bool
+}{
+	{via: "both", replicas: []int{0, 1}},
+	{via: "both", replicas: []int{0, 1}},
+	{via: "0", replicas: []int{0}},
+	{via: "0", replicas: []int{0}},
+	{via: "1", replicas: []int{1}},
+	{via: "1", replicas: []int{1}},
+	{via: "0 impatiently", replicas: []int{0}, impatient: true},
+	{via: "1 impatiently", replicas: []int{1}, impatient: true},
+}
+
+// startReporters starts all reporters, each on connections of its own.
+func (r *rig) startReporters() {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stopReports = cancel
+	for i, rep := range reporters {
+		var to []*process
+		for _, n := range rep.replicas {
+			to = append(to, r.replicas[n])
+		}
+		var opts []client.Option
+		if rep.impatient {
+			opts = append(opts, client.WithRetryTimeout(0))
+		}
+		c, elsewhere := r.dial(to, opts...), r.dial(r.replicas[:], opts...)
+		r.reporters.Go(func() {
+			tick := time.NewTicker(reportEvery)
+			defer tick.Stop()
+			for n := 0; ctx.Err() == nil; n++ {
+				id := fmt.Sprintf("task-%d-%d", i, n)
+				err := r.report(c, id, rep.via)
+				if err != nil && !rep.impatient {
+					r.t.Errorf("a report of %s via %s: %v", id, rep.via, err)
+					return
+				}
+				if n%again == 0 {
+					_ = r.report(elsewhere, id, "again")
+				}
+				<-tick.C
+			}
+		})
+	}
+	r.t.Cleanup(func() {
+		cancel()
+		r.reporters.Wait()
+	})
+}
+
+// report reports the first failure of a task, under the key that all reports of
+// it have.
+func (r *rig) report(c *client.Client, id, via string) error {
+	// What has been begun is ended also when the reporters are to stop.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	d, err := c.ReportFailure(ctx, client.Task{ID: id, Queue: "q", Policy: "soon"}, client.HTTPFailure(503, ""), client.WithIdempotencyKey(id))
+	r.ledger.reported(id, via, d, err)
+	return err
+}
+
+// steady waits until both replicas have taken reports and outcomes for a while.
+func (r *rig) steady() {
+	r.t.Helper()
+	r.ledger.awaitAcks(r.t, "0", 50)
+	r.ledger.awaitAcks(r.t, "1", 50)
+	r.ledger.awaitOutcomes(r.t, 150)
+}
+
+// account ends the load, waits until all has drained, and holds the store
+// against the ledger. In windows Redis may have lost what it had acknowledged.
+func (r *rig) account(windows ...window) {
+	r.t.Helper()
+	r.stopReports()
+	r.reporters.Wait()
+	stopped := time.Now()
+	store := openRedis(r.t, r.cfg)
+	r.awaitDrained(store)
+	drained := time.Since(stopped)
+	r.finish()
+	r.workers.Wait()
+	a := &audit{ledger: r.ledger, windows: windows}
+	a.run(r.t, func(ids []string) map[string]*scheduler.Task { return load(r.t, store, ids) })
+	r.t.Logf("%s; drained in %s; refusals %v", &a.sum, drained.Round(time.Millisecond), r.ledger.refusals)
+}
+
+// awaitDrained waits until nothing is left to do in any queue.
+func (r *rig) awaitDrained(store *redisstore.Store) {
+	r.t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	patience := time.After(30 * time.Second)
+	for shard := 0; shard < store.Shards(); {
+		queues, err := store.Queues(r.t.Context(), shard, scheduler.QueueKey{}, 1)
+		if err == nil && len(queues) == 0 {
+			shard++
+			continue
+		}
+		select {
+		case <-tick.C:
+		case <-patience:
+			r.t.Errorf("not drained within 30 s: shard %d has %v, error %v", shard, queues, err)
+			return
+		}
+	}
+}
+
+// load reads tasks from the store, those that it has.
+func load(t *testing.T, store *redisstore.Store, ids []string) map[string]*scheduler.Task {
+	t.Helper()
+	keys := make([]scheduler.TaskKey, len(ids))
+	for i, id := range ids {
+		keys[i] = scheduler.TaskKey{Namespace: "default", ID: id}
+	}
+	out := make(map[string]*scheduler.Task, len(ids))
+	for i, got := range store.Load(t.Context(), keys) {
+		if got.Err != nil {
+			t.Fatal(got.Err)
+		}
+		out[ids[i]] = got.Task
+	}
+	return out
+}
