@@ -111,6 +111,14 @@ func (d *daemon) serveAdmin(ctx context.Context, handler http.Handler) error {
 	return nil
 }
 
+// adminAddr is the address of the admin port, empty where there is none.
+func (d *daemon) adminAddr() string {
+	if d.admin == nil {
+		return ""
+	}
+	return d.admin.Addr().String()
+}
+
 // close frees the ports of a daemon that has not run.
 func (d *daemon) close() error {
 	err := d.listener.Close()

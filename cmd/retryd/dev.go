@@ -100,11 +100,7 @@ func greet(w io.Writer, d *daemon, policies []policy.Policy) error {
 	for _, p := range policies {
 		ids = append(ids, p.ID)
 	}
-	admin := ""
-	if d.admin != nil {
-		admin = d.admin.Addr().String()
-	}
 	return t.Execute(w, map[string]string{
-		"Addr": d.listener.Addr().String(), "Admin": admin, "Policies": strings.Join(ids, ", "),
+		"Addr": d.listener.Addr().String(), "Admin": d.adminAddr(), "Policies": strings.Join(ids, ", "),
 	})
 }

@@ -67,7 +67,7 @@ func runServe(cmd *cobra.Command, cfg serveConfig) error {
 	if err := d.listen(cmd.Context()); err != nil {
 		return err
 	}
-	log.Info("listening", "address", d.listener.Addr().String(), "version", version())
+	log.Info("listening", "address", d.listener.Addr().String(), "admin", d.adminAddr(), "version", version())
 	k := &keeper{d: d, store: store, policies: policies, log: log}
 	return d.run(cmd.Context(), k.run)
 }

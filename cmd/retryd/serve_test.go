@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -197,5 +199,22 @@ func TestServeKeepsReportsOverItsOwnDeath(t *testing.T) {
 	}
 	if a := receive(t, stream).GetAttempt(); a.GetTaskId() != "a" || a.GetDelivery() != 1 {
 		t.Errorf("delivered: %v", a)
+	}
+}
+
+// The example of webhooks runs on Redis as it does in memory.
+func TestWebhooksExampleOnServe(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	_, addr := startServe(t, "--redis-url="+redis.URL())
+	awaitHealth(t, addr, healthpb.HealthCheckResponse_SERVING)
+	example := filepath.Join(t.TempDir(), "webhooks")
+	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", example, "github.com/retryd/retryd/examples/webhooks")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	p := docstest.StartProcess(t, t.TempDir(), nil, example, "-addr="+addr)
+	if code := p.Wait(); code != 0 {
+		t.Errorf("exit status %d\n%s%s", code, p.Stdout(), p.Stderr())
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/retryd/retryd/internal/docstest"
+	"github.com/retryd/retryd/internal/redistest"
 )
 
 var update = flag.Bool("update", false, "put the answers of this run into the files, where they are not as printed")
@@ -82,6 +83,20 @@ func TestCommands(t *testing.T) {
 			if len(answers) > 0 {
 				rewrite(t, filepath.Join(root, f.name), f.blocks, answers)
 			}
+		})
+	}
+}
+
+// What is printed of a server on memory is what one on Redis answers.
+func TestCommandsOnRedis(t *testing.T) {
+	t.Parallel()
+	root := docstest.Root(t)
+	retryd := docstest.Build(t, root)
+	for _, name := range []string{"README.md", "docs/concepts.md", "docs/errors.md"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := docstest.StartServe(t, root, t.TempDir(), nil, retryd, redistest.Start(t).URL())
+			docstest.NewSession(t, root, retryd, server).Play(name, named(t, name).blocks)
 		})
 	}
 }

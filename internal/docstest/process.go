@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -153,7 +155,7 @@ func (o *output) read() (string, <-chan struct{}) {
 	return o.text.String(), o.changed
 }
 
-// Server is a running `retryd dev`.
+// Server is a running `retryd dev` or `retryd serve`.
 type Server struct {
 	*Process
 	// Addr and Admin are its ports.
@@ -176,5 +178,21 @@ func StartServer(tb testing.TB, dir string, env []string, retryd string, args ..
 	}
 	s.Addr = strings.TrimSuffix(s.Addr, ";")
 	s.Admin = strings.TrimSuffix(s.Admin, "/readyz")
+	return s
+}
+
+// StartServe starts `retryd serve` on free ports over a Redis, with the policies
+// that dev has, and waits until it serves.
+func StartServe(tb testing.TB, root, dir string, env []string, retryd, redisURL string) *Server {
+	tb.Helper()
+	env = append([]string{"RETRYD_LISTEN=127.0.0.1:0", "RETRYD_ADMIN_LISTEN=127.0.0.1:0"}, env...)
+	s := &Server{Process: StartProcess(tb, dir, env, retryd, "serve", "--reflection", "--redis-url", redisURL,
+		"--policies", filepath.Join(root, "cmd", "retryd", "dev-policies.yaml"))}
+	log := s.AwaitLog("word that it serves", func(text string) bool { return strings.Contains(text, "redis can be used: serving") })
+	addresses := regexp.MustCompile(`msg=listening address=(\S+) admin=(\S+)`).FindStringSubmatch(log)
+	if addresses == nil {
+		tb.Fatalf("the log does not name the ports:\n%s", log)
+	}
+	s.Addr, s.Admin = addresses[1], addresses[2]
 	return s
 }

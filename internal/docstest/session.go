@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/retryd/retryd/internal/redistest"
 )
 
 // Session is one reader who types the commands of a file, from its first line to
@@ -24,6 +26,8 @@ type Session struct {
 	root, dir       string
 	retryd, grpcurl string
 	server          *Server
+	// given says that the server was, and plays the one that is printed.
+	given bool
 	// values are what printed values stand for.
 	values map[string]string
 	// last is what the last command answered, failed whether it refused, and
@@ -47,12 +51,13 @@ type stream struct {
 }
 
 // NewSession returns a session in the repository at root. A server that is
-// running may be given; otherwise one is started when it is first needed.
+// running may be given, to be used throughout; otherwise one is started when it
+// is first needed.
 func NewSession(tb testing.TB, root, retryd string, server *Server) *Session {
 	tb.Helper()
 	return &Session{
 		tb: tb, root: root, dir: tb.TempDir(), retryd: retryd, grpcurl: Grpcurl(tb, root),
-		server: server, values: make(map[string]string), shown: true,
+		server: server, given: server != nil, values: make(map[string]string), shown: true,
 	}
 }
 
@@ -111,7 +116,12 @@ func (s *Session) run(c Command, refused bool) error {
 		}
 		return errors.New("it was not refused")
 	case strings.HasPrefix(line, "go run ./cmd/retryd dev "):
-		s.server = StartServer(s.tb, s.dir, c.Env, s.retryd, c.Args[4:]...)
+		if !s.given {
+			s.server = StartServer(s.tb, s.dir, c.Env, s.retryd, c.Args[4:]...)
+		}
+		return nil
+	case strings.HasPrefix(line, "go run ./cmd/retryd serve "):
+		s.serve(c)
 		return nil
 	case strings.HasPrefix(line, "go run ./cmd/retryd "):
 		return s.answer(c, s.retryd, c.Args[3:])
@@ -133,6 +143,21 @@ func (s *Session) run(c Command, refused bool) error {
 		return s.isTarget(c.Args[1:])
 	}
 	return errors.New("docstest does not know this command")
+}
+
+// serve runs the service on a Redis of the session's own, in the place of the one
+// that is printed, until it serves.
+func (s *Session) serve(c Command) {
+	s.tb.Helper()
+	args := slices.Clone(c.Args[3:])
+	url := redistest.Start(s.tb).URL()
+	for i, arg := range args {
+		args[i] = strings.ReplaceAll(arg, "redis://127.0.0.1:6379", url)
+	}
+	env := append([]string{"RETRYD_LISTEN=127.0.0.1:0", "RETRYD_ADMIN_LISTEN=127.0.0.1:0"}, c.Env...)
+	StartProcess(s.tb, s.dir, env, s.retryd, args...).AwaitLog("word that it serves", func(text string) bool {
+		return strings.Contains(text, "redis can be used: serving")
+	})
 }
 
 // here puts the session's addresses and values in the place of the printed ones.
