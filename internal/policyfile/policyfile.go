@@ -41,6 +41,9 @@ func Parse(data []byte) ([]*retryv1.Policy, error) {
 		return nil, errors.New("the file holds more than one YAML document; put all policies into one list")
 	}
 	root := doc.Content[0]
+	if err := checkAliases(root); err != nil {
+		return nil, err
+	}
 	if root.Kind != yaml.MappingNode || len(root.Content) != 2 || root.Content[0].Value != "policies" {
 		return nil, at(root, "a policy file has one key, policies, and under it a list")
 	}

@@ -1,8 +1,10 @@
 package policyfile_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -94,6 +96,10 @@ func TestParseNamesTheLineAtFault(t *testing.T) {
 		{"a list for a value", "policies:\n  - max_retries: [1]", "line 2: max_retries takes a single value"},
 		{"a value for a list", "policies:\n  - rules: 5", "line 2: rules is a list"},
 		{"nothing for text", "policies:\n  - id:", "line 2: text is wanted here"},
+		{"a list in itself", "policies: &a [*a]", "line 1: the alias *a is part of what it stands for"},
+		{"a policy in itself", "policies:\n- &a\n  rules: [*a]", "line 3: the alias *a is part of what it stands for"},
+		{"a list in itself, deep down", "policies:\n- rules: &a\n  - match: {codes: [*a]}", "line 3: the alias *a is part of what it stands for"},
+		{"aliases of aliases", doubled(30), "aliases stand for more than 1000000 nodes"},
 		{"two schedules", "policies:\n  - fixed: {delay: 1s}\n    delays: {delays: [1s]}", "line 2: not a policy"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -103,6 +109,34 @@ func TestParseNamesTheLineAtFault(t *testing.T) {
 				t.Errorf("error %v, want %q in it", err, c.want)
 			}
 		})
+	}
+}
+
+// doubled is a file in which each policy's rule has what the one before it has
+// twice.
+func doubled(times int) string {
+	var b strings.Builder
+	b.WriteString("policies:\n- &a0 {rules: []}\n")
+	for i := range times {
+		fmt.Fprintf(&b, "- &a%d {rules: [*a%d, *a%d]}\n", i+1, i, i)
+	}
+	return b.String()
+}
+
+func TestParseFollowsAliases(t *testing.T) {
+	t.Parallel()
+	got, err := policyfile.Parse([]byte(`policies:
+- id: a
+  max_elapsed: &long 2d
+  rules: &rules [{name: busy, match: {timeout: true}}]
+- {id: b, max_elapsed: *long, rules: *rules}
+- {id: c, rules: *rules}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 3 || got[1].GetMaxElapsed().AsDuration() != 48*time.Hour || !proto.Equal(got[0].GetRules()[0], got[2].GetRules()[0]) {
+		t.Errorf("got %v", got)
 	}
 }
 
