@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -59,13 +60,20 @@ func (s *Scheduler) Subscribe(opts SubscribeOptions) *Subscription {
 // Ready is signalled when deliveries may be waiting.
 func (sub *Subscription) Ready() <-chan struct{} { return sub.ready }
 
-// Next takes the delivery that has waited longest; ok is false when none waits.
-// From here on it counts as handed out, whatever becomes of it, unless it is
-// given back.
+// Next takes the delivery that has waited longest; ok is false when none waits,
+// or when those taken before use up the credit, which may have been lowered since
+// more was claimed: what waits is Surplus then. From here on it counts as handed
+// out, whatever becomes of it, unless it is given back.
 func (sub *Subscription) Next() (d Delivery, ok bool) {
+	sub.s.dispatcher.mu.Lock()
+	defer sub.s.dispatcher.mu.Unlock()
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
-	if len(sub.waiting) == 0 {
+	switch n := len(sub.waiting); {
+	case n == 0:
+		return Delivery{}, false
+	case sub.out-n >= sub.maxInFlight:
+		signal(sub.ready)
 		return Delivery{}, false
 	}
 	d = sub.waiting[0]
@@ -77,7 +85,26 @@ func (sub *Subscription) Next() (d Delivery, ok bool) {
 	return d, true
 }
 
-// SetMaxInFlight changes the credit; 0 means to hand out no more.
+// Surplus takes the deliveries that wait beyond the credit, since it was lowered
+// after they were claimed. They are to be given back.
+func (sub *Subscription) Surplus() []Delivery {
+	sub.s.dispatcher.mu.Lock()
+	defer sub.s.dispatcher.mu.Unlock()
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	n := min(sub.out-sub.maxInFlight, len(sub.waiting))
+	if n <= 0 {
+		return nil
+	}
+	kept := len(sub.waiting) - n
+	surplus := slices.Clone(sub.waiting[kept:])
+	clear(sub.waiting[kept:])
+	sub.waiting = sub.waiting[:kept]
+	return surplus
+}
+
+// SetMaxInFlight changes the credit; 0 means to hand out no more. Lowered, it may
+// leave a Surplus.
 func (sub *Subscription) SetMaxInFlight(n int) { sub.s.dispatcher.setCredit(sub, n) }
 
 // Close ends the subscription. Deliveries that nobody has taken are given back;

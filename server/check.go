@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -31,6 +32,8 @@ const (
 	defaultLease       = 30 * time.Second
 	maxWait            = time.Minute
 	defaultNamespace   = "default"
+	// namespaceMarks may be in a namespace's name besides letters and digits.
+	namespaceMarks = "._-"
 )
 
 // checker collects everything that is wrong with a request.
@@ -43,6 +46,34 @@ type checker struct {
 
 func (c *checker) add(field, format string, args ...any) {
 	c.violations = append(c.violations, policy.Violation{Field: c.at + field, Description: fmt.Sprintf(format, args...)})
+}
+
+// sound reports whether check finds nothing wrong.
+func (c *checker) sound(check func()) bool {
+	before := len(c.violations)
+	check()
+	return len(c.violations) == before
+}
+
+// merge adds what could not be read of a message, and what is wrong with what was
+// read of it. A field in both is wrong in one way: it could not be read.
+func (c *checker) merge(unreadable, wrong []policy.Violation) {
+	why := make(map[string]string, len(unreadable))
+	for _, v := range unreadable {
+		why[v.Field] = v.Description
+	}
+	named := make(map[string]bool, len(wrong))
+	for _, v := range wrong {
+		named[v.Field] = true
+	}
+	for _, v := range unreadable {
+		if !named[v.Field] {
+			c.add(v.Field, "%s", v.Description)
+		}
+	}
+	for _, v := range wrong {
+		c.add(v.Field, "%s", cmp.Or(why[v.Field], v.Description))
+	}
 }
 
 // within returns to the prefix before once the returned function is called.
@@ -68,7 +99,7 @@ func (c *checker) namespace(name string) string {
 	if name == "" {
 		return defaultNamespace
 	}
-	if !spelled(name, maxNameBytes, "._-") {
+	if !spelled(name, maxNameBytes, namespaceMarks) {
 		c.add("namespace", "is %s; allowed: 1 to %d of A-Z, a-z, 0-9, '.', '_' and '-', or none for %q", quote(name), maxNameBytes, defaultNamespace)
 	}
 	return name

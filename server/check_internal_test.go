@@ -49,7 +49,7 @@ func okFailure() *retryv1.Failure {
 
 func failureOf(spec *retryv1.TaskSpec) func(c *checker) {
 	return func(c *checker) {
-		c.reportFailure("default", &retryv1.ReportFailureRequest{Task: spec, Failure: okFailure()})
+		c.reportFailure("default", &retryv1.ReportFailureRequest{Task: spec, Failure: okFailure(), IdempotencyKey: "k"})
 	}
 }
 
@@ -148,7 +148,9 @@ func TestPayloadTooLargeHasItsReason(t *testing.T) {
 func TestCheckReports(t *testing.T) {
 	t.Parallel()
 	failure := func(f *retryv1.Failure) func(c *checker) {
-		return func(c *checker) { c.reportFailure("default", &retryv1.ReportFailureRequest{Failure: f}) }
+		return func(c *checker) {
+			c.reportFailure("default", &retryv1.ReportFailureRequest{Failure: f, IdempotencyKey: "k"})
+		}
 	}
 	cause := func(f *retryv1.Failure, want ...string) check { return check{f.String(), failure(f), want} }
 	runChecks(t, []check{
@@ -179,7 +181,7 @@ func TestCheckReports(t *testing.T) {
 			c.report("a", &retryv1.Report{Report: &retryv1.Report_Failure{Failure: &retryv1.ReportFailureRequest{Namespace: "b", Task: &retryv1.TaskSpec{Id: "\n"}}}})
 		}, []string{"namespace", "task.id", "failure"}},
 		{"batch item of the same namespace", func(c *checker) {
-			c.report("a", &retryv1.Report{Report: &retryv1.Report_Success{Success: &retryv1.ReportSuccessRequest{Namespace: "a"}}})
+			c.report("a", &retryv1.Report{Report: &retryv1.Report_Success{Success: &retryv1.ReportSuccessRequest{Namespace: "a", IdempotencyKey: "k"}}})
 		}, nil},
 	})
 }
@@ -206,10 +208,10 @@ func TestCheckLeases(t *testing.T) {
 		{"extend none", extend(0, nil), []string{"lease_tokens"}},
 		{"extend", extend(1000, seconds(0)), nil},
 		{"extend too many", extend(1001, seconds(43201)), []string{"lease_tokens", "lease_duration"}},
-		{"release", func(c *checker) { c.token("x"); c.release(nil) }, nil},
+		{"release", func(c *checker) { c.token("default", leaseToken("t")); c.release(nil) }, nil},
 		{"release far", func(c *checker) { c.release(seconds(36525 * 24 * 3600)) }, nil},
 		{"release too far", func(c *checker) { c.release(seconds(36525*24*3600 + 1)) }, []string{"delay"}},
-		{"release nothing, backwards", func(c *checker) { c.token(""); c.release(seconds(-1)) }, []string{"lease_token", "delay"}},
+		{"release nothing, backwards", func(c *checker) { c.token("default", ""); c.release(seconds(-1)) }, []string{"lease_token", "delay"}},
 	})
 	var c checker
 	if got := c.nextAttempt(&retryv1.NextAttemptRequest{Target: byQueue}); got.Lease != 30*time.Second {
@@ -241,10 +243,11 @@ func TestCheckStream(t *testing.T) {
 		{"flow 1001", flow(1001), []string{"flow.max_in_flight"}},
 		{"flow -1", flow(-1), []string{"flow.max_in_flight"}},
 		{"outcome of nothing", outcome(&retryv1.Outcome{}), []string{"lease_token", "result"}},
-		{"success", outcome(&retryv1.Outcome{LeaseToken: "x", Result: &retryv1.Outcome_Success{Success: &retryv1.Success{Outcome: "answered", Message: strings.Repeat("m", 5000)}}}), nil},
-		{"long success", outcome(&retryv1.Outcome{LeaseToken: "x", Result: &retryv1.Outcome_Success{Success: &retryv1.Success{Outcome: strings.Repeat("m", 256)}}}), []string{"success.outcome"}},
-		{"failure", outcome(&retryv1.Outcome{LeaseToken: "x", Result: &retryv1.Outcome_Failure{Failure: &retryv1.Failure{}}}), []string{"failure.cause"}},
-		{"no failure", outcome(&retryv1.Outcome{LeaseToken: "x", Result: &retryv1.Outcome_Failure{}}), []string{"failure"}},
+		{"success", outcome(&retryv1.Outcome{LeaseToken: leaseToken("t"), Result: &retryv1.Outcome_Success{Success: &retryv1.Success{Outcome: "answered", Message: strings.Repeat("m", 5000)}}}), nil},
+		{"long success", outcome(&retryv1.Outcome{LeaseToken: leaseToken("t"), Result: &retryv1.Outcome_Success{Success: &retryv1.Success{Outcome: strings.Repeat("m", 256)}}}), []string{"success.outcome"}},
+		{"failure", outcome(&retryv1.Outcome{LeaseToken: leaseToken("t"), Result: &retryv1.Outcome_Failure{Failure: &retryv1.Failure{}}}), []string{"failure.cause"}},
+		{"no failure", outcome(&retryv1.Outcome{LeaseToken: leaseToken("t"), Result: &retryv1.Outcome_Failure{}}), []string{"failure"}},
+		{"all of an outcome at once", outcome(&retryv1.Outcome{LeaseToken: "x", Result: &retryv1.Outcome_Failure{Failure: &retryv1.Failure{}}}), []string{"lease_token", "failure.cause"}},
 	})
 	var c checker
 	if got := c.open(&retryv1.Open{Queues: []string{"a"}}); got.MaxInFlight != 32 || got.Lease != 30*time.Second || got.Namespace != "default" {

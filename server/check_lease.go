@@ -10,8 +10,6 @@ import (
 	"github.com/retryd/retryd/scheduler"
 )
 
-const maxTokens = 1000
-
 // nextAttempt checks a question for an attempt and returns it in the domain's
 // terms.
 func (c *checker) nextAttempt(r *retryv1.NextAttemptRequest) scheduler.NextRequest {
@@ -38,21 +36,7 @@ func (c *checker) nextAttempt(r *retryv1.NextAttemptRequest) scheduler.NextReque
 	return out
 }
 
-// extend checks what is common to ExtendLease and a stream's Extend.
-func (c *checker) extend(tokens []string, d *durationpb.Duration) time.Duration {
-	if n := len(tokens); n < 1 || n > maxTokens {
-		c.add("lease_tokens", "has %d entries; allowed: 1 to %d", n, maxTokens)
-	}
-	return c.lease("lease_duration", d)
-}
-
 // release checks what is common to ReleaseLease and a stream's Release.
 func (c *checker) release(delay *durationpb.Duration) time.Duration {
 	return c.duration("delay", delay, 0, policy.MaxDuration)
-}
-
-func (c *checker) token(token string) {
-	if token == "" {
-		c.add("lease_token", "is missing")
-	}
 }

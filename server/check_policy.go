@@ -1,6 +1,8 @@
 package server
 
 import (
+	"cmp"
+
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler"
@@ -24,17 +26,7 @@ func (c *checker) policy(p *retryv1.Policy, nowMS int64) policy.Policy {
 	}
 	defer c.within("policy.")()
 	out, unreadable := wire.PolicyFromProto(p)
-	named := make(map[string]bool, len(unreadable))
-	for _, v := range unreadable {
-		named[v.Field] = true
-		c.add(v.Field, "%s", v.Description)
-	}
-	for _, v := range out.Normalize().Validate(nowMS) {
-		// What could not be read is wrong in one way, not in two.
-		if !named[v.Field] {
-			c.add(v.Field, "%s", v.Description)
-		}
-	}
+	c.merge(unreadable, out.Normalize().Validate(nowMS))
 	return out
 }
 
@@ -45,17 +37,21 @@ func (c *checker) preview(r *retryv1.PreviewPolicyRequest, nowMS int64) schedule
 		TaskID:    r.GetTaskId(),
 		TimeZone:  r.GetTimeZone(),
 	}
+	// windows are those of a policy given by value, which is good.
+	var windows *policy.Compiled
 	switch s := r.GetSource().(type) {
 	case *retryv1.PreviewPolicyRequest_PolicyId:
 		out.PolicyID = s.PolicyId
 		c.id("policy_id", s.PolicyId)
 	case *retryv1.PreviewPolicyRequest_Policy:
-		out.Policy = c.policy(s.Policy, nowMS)
+		if c.sound(func() { out.Policy = c.policy(s.Policy, nowMS) }) {
+			windows = policy.Compile(out.Policy.Normalize())
+		}
 	default:
 		c.add("source", "is missing; one of policy_id and policy must be set")
 	}
 	out.Failures = c.failures(r.GetFailures(), maxPreviewedList)
-	c.time("start_time", r.GetStartTime())
+	startSound := c.sound(func() { c.time("start_time", r.GetStartTime()) })
 	out.StartMS = wire.MS(r.GetStartTime())
 	c.taskID("task_id", r.GetTaskId())
 	if out.TaskID == "" {
@@ -63,6 +59,9 @@ func (c *checker) preview(r *retryv1.PreviewPolicyRequest, nowMS int64) schedule
 	}
 	c.time("deadline", r.GetDeadline())
 	out.DeadlineMS = wire.MS(r.GetDeadline())
-	c.timeZone("time_zone", r.GetTimeZone())
+	zoneSound := c.sound(func() { c.timeZone("time_zone", r.GetTimeZone()) })
+	if windows != nil && startSound && zoneSound && r.GetTimeZone() != "" && !windows.FreeWithinYear(r.GetTimeZone(), cmp.Or(out.StartMS, nowMS)) {
+		c.add("time_zone", "is %s, in which no moment is outside the policy's pause windows for 366 days", quote(r.GetTimeZone()))
+	}
 	return out
 }

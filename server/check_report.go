@@ -13,8 +13,7 @@ const maxBatch = 1000
 
 // reportFailure checks a report of failure and returns it in the domain's terms.
 func (c *checker) reportFailure(namespace string, r *retryv1.ReportFailureRequest) scheduler.Report {
-	c.spec(r.GetTask())
-	c.attempt(r.GetAttempt())
+	c.subject(namespace, r)
 	report := wire.FailureReport(namespace, r)
 	c.failure("failure", r.GetFailure(), report.Failure)
 	c.text("idempotency_key", r.GetIdempotencyKey(), maxKeyBytes)
@@ -23,10 +22,33 @@ func (c *checker) reportFailure(namespace string, r *retryv1.ReportFailureReques
 
 // reportSuccess checks a report of success and returns it in the domain's terms.
 func (c *checker) reportSuccess(namespace string, r *retryv1.ReportSuccessRequest) scheduler.Report {
-	c.spec(r.GetTask())
-	c.attempt(r.GetAttempt())
+	c.subject(namespace, r)
 	c.text("idempotency_key", r.GetIdempotencyKey(), maxKeyBytes)
 	return wire.SuccessReport(namespace, r)
+}
+
+// subject is what a report of either kind says of the task and the attempt that
+// it is of.
+type subject interface {
+	GetTask() *retryv1.TaskSpec
+	GetAttempt() int32
+	GetLeaseToken() string
+	GetIdempotencyKey() string
+}
+
+func (c *checker) subject(namespace string, r subject) {
+	token, id := r.GetLeaseToken(), r.GetTask().GetId()
+	if token == "" && id == "" && r.GetIdempotencyKey() == "" {
+		c.add("task.id", "is missing: give it, or an idempotency_key from which it is derived, or a lease_token")
+	}
+	c.spec(r.GetTask())
+	c.attempt(r.GetAttempt())
+	if token == "" {
+		return
+	}
+	if key, ok := c.token(namespace, token); ok && id != "" && id != key.ID {
+		c.add("task.id", "is %s, which is not the task that lease_token was issued for", quote(id))
+	}
 }
 
 // report checks one report of a batch. Its fields are named from the report
@@ -113,10 +135,7 @@ func (c *checker) failure(field string, f *retryv1.Failure, read *policy.Failure
 		return
 	}
 	defer c.within(field + ".")()
-	for _, v := range read.Validate() {
-		v.Field = c.at + v.Field
-		c.violations = append(c.violations, v)
-	}
+	c.merge(wire.UnreadableFailure(f), read.Validate())
 	c.validDuration("retry_after", f.GetRetryAfter())
 	c.validTime("time", f.GetTime())
 }

@@ -67,7 +67,7 @@ func (c *checker) flow(f *retryv1.Flow) {
 // outcomeReport checks an outcome that is a success or a failure, and returns it
 // in the domain's terms.
 func (c *checker) outcomeReport(namespace string, o *retryv1.Outcome) scheduler.Report {
-	c.token(o.GetLeaseToken())
+	c.token(namespace, o.GetLeaseToken())
 	out := scheduler.Report{Namespace: namespace, Token: o.GetLeaseToken()}
 	switch r := o.GetResult().(type) {
 	case *retryv1.Outcome_Success:

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/server"
 )
 
@@ -231,7 +233,14 @@ func TestEachTaskRunsOnce(t *testing.T) {
 	}
 }
 
-func TestFlowZeroGivesBackWhatWasNotSent(t *testing.T) {
+func TestLowerFlowGivesBackWhatWasNotSent(t *testing.T) {
+	for _, credit := range []int32{0, 2} {
+		t.Run(fmt.Sprint(credit), func(t *testing.T) { lowerFlowGivesBack(t, credit) })
+	}
+}
+
+func lowerFlowGivesBack(t *testing.T, credit int32) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := setup(t, server.Config{SendTimeout: time.Hour})
 		s.policy("quick", time.Millisecond)
@@ -246,18 +255,115 @@ func TestFlowZeroGivesBackWhatWasNotSent(t *testing.T) {
 		pass(time.Second)
 		slow := s.open(retryv1.NewRetryServiceClient(s.dial(smallWindows()...)), &retryv1.Open{Queues: []string{"q"}, MaxInFlight: n})
 		synctest.Wait()
-		slow.flow(0)
+		slow.flow(credit)
 		synctest.Wait()
 		written := slow.receiveAll()
 		others := s.open(s.retry, &retryv1.Open{Queues: []string{"q"}, MaxInFlight: n}).receiveAll()
 		pass(5 * time.Second)
-		if len(written()) > 5 || len(written())+len(others()) != n {
+		if len(written()) > 3 || len(written())+len(others()) != n {
 			t.Errorf("%d were sent to the one, %d to the other, of %d", len(written()), len(others()), n)
 		}
 		for _, a := range others() {
 			if a.GetDelivery() != 1 {
 				t.Errorf("delivery %d", a.GetDelivery())
 			}
+		}
+	})
+}
+
+func TestFlowDuringAClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newHookedStore()
+		s := setupOn(t, server.Config{}, store)
+		s.policy("quick", time.Millisecond)
+		const n = 10
+		for i := range n {
+			s.fail("q", fmt.Sprint(i), "quick")
+		}
+		pass(time.Second)
+		var w *worker
+		opened := make(chan struct{})
+		claimed := func(context.Context) {
+			store.afterClaim.Store(nil)
+			<-opened
+			w.flow(2)
+			pass(time.Millisecond)
+		}
+		store.afterClaim.Store(&claimed)
+		w = s.open(s.retry, &retryv1.Open{Queues: []string{"q"}, MaxInFlight: n})
+		got := w.receiveAll()
+		close(opened)
+		pass(time.Second)
+		if len(got()) != 2 {
+			t.Fatalf("%d attempts out with a credit of 2", len(got()))
+		}
+		// What was claimed beyond it is nobody's.
+		others := s.open(s.retry, &retryv1.Open{Queues: []string{"q"}, MaxInFlight: n}).receiveAll()
+		pass(time.Second)
+		if len(others()) != n-2 {
+			t.Errorf("%d attempts of %d came to another", len(others()), n-2)
+		}
+		for _, a := range others() {
+			if a.GetDelivery() != 1 {
+				t.Errorf("delivery %d", a.GetDelivery())
+			}
+		}
+		// The credit is whole again when the two are settled.
+		for _, a := range got() {
+			w.succeed(a.GetLeaseToken())
+		}
+		for i := range n {
+			s.fail("q", fmt.Sprint("more", i), "quick")
+		}
+		pass(time.Second)
+		if len(got()) != 4 || len(others()) != n {
+			t.Errorf("%d and %d attempts came in the end", len(got()), len(others()))
+		}
+	})
+}
+
+func TestCreditLoweredBetweenHandOuts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := setup(t, server.Config{})
+		s.policy("quick", time.Millisecond)
+		for i := range 5 {
+			s.fail("q", fmt.Sprint(i), "quick")
+		}
+		pass(time.Second)
+		sub := s.sched.Subscribe(scheduler.SubscribeOptions{Namespace: "default", Queues: []string{"q"}, MaxInFlight: 5, Lease: time.Minute})
+		synctest.Wait()
+		next := func(want bool) {
+			t.Helper()
+			if _, ok := sub.Next(); ok != want {
+				t.Fatalf("handed out: %v, want %v", ok, want)
+			}
+		}
+		next(true)
+		if got := sub.Surplus(); len(got) != 0 {
+			t.Fatalf("%d beyond a credit of 5", len(got))
+		}
+		sub.SetMaxInFlight(2)
+		next(true)
+		<-sub.Ready()
+		next(false)
+		select {
+		case <-sub.Ready():
+		default:
+			t.Error("nobody is told of the surplus")
+		}
+		surplus := sub.Surplus()
+		if len(surplus) != 3 {
+			t.Fatalf("%d beyond a credit of 2", len(surplus))
+		}
+		if err := s.sched.GiveBack(t.Context(), surplus); err != nil {
+			t.Fatal(err)
+		}
+		sub.SetMaxInFlight(3)
+		synctest.Wait()
+		next(true)
+		next(false)
+		if err := sub.Close(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +19,11 @@ import (
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/server/wire"
 )
+
+// maxViolations is how many violations an answer names.
+const maxViolations = 100
 
 // domain is that of every ErrorInfo.
 const domain = "retryd"
@@ -105,7 +110,8 @@ func (f *failures) refusal(ctx context.Context, err error) refusal {
 			if e.RetryDelay > 0 && o.retryDelay > 0 {
 				o.retryDelay = e.RetryDelay
 			}
-			return refusal{outcome: o, metadata: e.Metadata, violations: e.Violations}
+			o.message = wire.CutMessage(o.message)
+			return refusal{outcome: o, metadata: e.Metadata, violations: bounded(e.Violations)}
 		}
 	}
 	switch {
@@ -115,6 +121,18 @@ func (f *failures) refusal(ctx context.Context, err error) refusal {
 		return refusal{outcome: outcome{code: codes.Canceled, reason: "CANCELLED", message: "the call was cancelled before there was an answer"}}
 	}
 	return f.bug(ctx, "error", err)
+}
+
+// bounded keeps as many violations as an answer holds, and ends with how many
+// there are besides.
+func bounded(violations []policy.Violation) []policy.Violation {
+	more := len(violations) - maxViolations
+	if more <= 1 {
+		// One more takes no more room than saying so.
+		return violations
+	}
+	last := policy.Violation{Description: fmt.Sprintf("and %d more violations", more)}
+	return append(slices.Clone(violations[:maxViolations]), last)
 }
 
 // bug counts and logs what should not have happened.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"time"
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 	"github.com/retryd/retryd/scheduler"
@@ -38,7 +39,7 @@ func (h *retryService) ExtendLease(ctx context.Context, r *retryv1.ExtendLeaseRe
 	if err := c.err(); err != nil {
 		return nil, err
 	}
-	got := h.s.sched.Extend(ctx, namespace, r.GetLeaseTokens(), d)
+	got := h.s.extendLeases(ctx, namespace, r.GetLeaseTokens(), d)
 	return &retryv1.ExtendLeaseResponse{Results: h.s.leaseResults(ctx, r.GetLeaseTokens(), got)}, nil
 }
 
@@ -46,7 +47,7 @@ func (h *retryService) ExtendLease(ctx context.Context, r *retryv1.ExtendLeaseRe
 func (h *retryService) ReleaseLease(ctx context.Context, r *retryv1.ReleaseLeaseRequest) (*retryv1.ReleaseLeaseResponse, error) {
 	var c checker
 	namespace := c.namespace(r.GetNamespace())
-	c.token(r.GetLeaseToken())
+	c.token(namespace, r.GetLeaseToken())
 	delay := c.release(r.GetDelay())
 	if err := c.err(); err != nil {
 		return nil, err
@@ -57,11 +58,31 @@ func (h *retryService) ReleaseLease(ctx context.Context, r *retryv1.ReleaseLease
 	return &retryv1.ReleaseLeaseResponse{}, nil
 }
 
+// extendLeases extends the leases of the tokens that are any, and answers all in
+// their order.
+func (s *Server) extendLeases(ctx context.Context, namespace string, tokens []string, d time.Duration) []scheduler.Extended {
+	out := make([]scheduler.Extended, len(tokens))
+	good, places := make([]string, 0, len(tokens)), make([]int, 0, len(tokens))
+	for i, token := range tokens {
+		var c checker
+		c.token(namespace, token)
+		if out[i].Err = c.err(); out[i].Err == nil {
+			good, places = append(good, token), append(places, i)
+		}
+	}
+	if len(good) > 0 {
+		for i, got := range s.sched.Extend(ctx, namespace, good, d) {
+			out[places[i]] = got
+		}
+	}
+	return out
+}
+
 // leaseResults are the answers to tokens, in their order.
 func (s *Server) leaseResults(ctx context.Context, tokens []string, got []scheduler.Extended) []*retryv1.LeaseResult {
 	out := make([]*retryv1.LeaseResult, len(got))
 	for i, e := range got {
-		out[i] = &retryv1.LeaseResult{LeaseToken: tokens[i]}
+		out[i] = &retryv1.LeaseResult{LeaseToken: cutToken(tokens[i])}
 		if e.Err != nil {
 			out[i].Result = &retryv1.LeaseResult_Error{Error: s.failures.item(ctx, e.Err)}
 		} else {

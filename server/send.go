@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/server/wire"
@@ -66,7 +68,12 @@ func (s *sender) sendOne() (end bool, err error) {
 			return s.received()
 		}
 		err = s.write(result)
+		s.unsent.free(proto.Size(result))
 	case <-s.ready:
+		// What was claimed before the credit was lowered is not sent any more.
+		if surplus := s.sub.Surplus(); len(surplus) > 0 {
+			s.s.giveBack(s.ctx, surplus...)
+		}
 		if d, ok := s.sub.Next(); ok {
 			err = s.deliver(d)
 		}
@@ -113,7 +120,7 @@ func (s *sender) deliver(d scheduler.Delivery) error {
 			s.s.giveBack(s.ctx, d)
 		}
 	}()
-	if err := s.ctx.Err(); err != nil || s.paused.Load() {
+	if err := s.ctx.Err(); err != nil {
 		return err
 	}
 	msg := attempt(wire.Attempt(&d))

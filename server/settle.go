@@ -3,6 +3,9 @@ package server
 import (
 	"context"
 	"errors"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 	"github.com/retryd/retryd/scheduler"
@@ -20,6 +23,9 @@ func (st *subscription) settle() error {
 			return nil
 		}
 		st.settleBatch(batch)
+		for _, msg := range batch {
+			st.unsettled.free(heldBy(msg))
+		}
 		clear(batch)
 	}
 }
@@ -88,7 +94,7 @@ func (st *subscription) settleReports(ctx context.Context, batch []*retryv1.Subs
 		b.add(c.outcomeReport(st.namespace, msg.GetOutcome()), c.err())
 	}
 	for i, got := range b.take(ctx, st.s.sched) {
-		res := &retryv1.OutcomeResult{LeaseToken: batch[i].GetOutcome().GetLeaseToken()}
+		res := &retryv1.OutcomeResult{LeaseToken: cutToken(batch[i].GetOutcome().GetLeaseToken())}
 		switch {
 		case got.Err != nil:
 			res.Result = &retryv1.OutcomeResult_Error{Error: st.s.failures.item(ctx, outOfTime(got.Err))}
@@ -103,7 +109,7 @@ func (st *subscription) settleReports(ctx context.Context, batch []*retryv1.Subs
 
 func (st *subscription) release(ctx context.Context, o *retryv1.Outcome) {
 	res := &retryv1.OutcomeResult{
-		LeaseToken: o.GetLeaseToken(),
+		LeaseToken: cutToken(o.GetLeaseToken()),
 		Result:     &retryv1.OutcomeResult_Release{Release: &retryv1.ReleaseLeaseResponse{}},
 	}
 	if err := st.releaseLease(ctx, o); err != nil {
@@ -114,7 +120,7 @@ func (st *subscription) release(ctx context.Context, o *retryv1.Outcome) {
 
 func (st *subscription) releaseLease(ctx context.Context, o *retryv1.Outcome) error {
 	var c checker
-	c.token(o.GetLeaseToken())
+	c.token(st.namespace, o.GetLeaseToken())
 	c.at = "release."
 	delay := c.release(o.GetRelease().GetDelay())
 	if err := c.err(); err != nil {
@@ -123,22 +129,20 @@ func (st *subscription) releaseLease(ctx context.Context, o *retryv1.Outcome) er
 	return st.s.sched.Release(ctx, st.namespace, o.GetLeaseToken(), delay)
 }
 
+// extend answers each token in its place. Where their number is at fault there is
+// one answer, without a token.
 func (st *subscription) extend(ctx context.Context, e *retryv1.Extend) {
 	var c checker
-	d := c.extend(e.GetLeaseTokens(), e.GetLeaseDuration())
 	tokens := e.GetLeaseTokens()
+	d := c.extend(tokens, e.GetLeaseDuration())
 	var got []scheduler.Extended
 	if err := c.err(); err != nil {
-		if len(tokens) == 0 {
-			// The error needs a result to stand in.
+		if !countable(tokens) {
 			tokens = []string{""}
 		}
-		got = make([]scheduler.Extended, len(tokens))
-		for i := range got {
-			got[i].Err = err
-		}
+		got = slices.Repeat([]scheduler.Extended{{Err: err}}, len(tokens))
 	} else {
-		got = st.s.sched.Extend(ctx, st.namespace, tokens, d)
+		got = st.s.extendLeases(ctx, st.namespace, tokens, d)
 	}
 	for i := range got {
 		got[i].Err = outOfTime(got[i].Err)
@@ -151,6 +155,10 @@ func (st *subscription) extend(ctx context.Context, e *retryv1.Extend) {
 // answer gives a result to the sender. Once the stream is over nobody waits for
 // it.
 func (st *subscription) answer(r *retryv1.SubscribeResponse) {
+	if !st.unsent.wait(st.over) {
+		return
+	}
+	st.unsent.take(proto.Size(r))
 	select {
 	case st.results <- r:
 	case <-st.over:

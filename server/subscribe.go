@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync/atomic"
 	"time"
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
@@ -19,6 +18,10 @@ const (
 	// resultsSize lets the settler go on while results are being sent. It needs
 	// no more: a client that does not read its results should not send outcomes.
 	resultsSize = 64
+	// maxUnsettled is how many bytes of outcomes and extensions wait to be settled,
+	// maxUnsent how many of results to be sent.
+	maxUnsettled = 1 << 20
+	maxUnsent    = 1 << 20
 )
 
 // subscription is one stream. Three goroutines work on it: the receiver reads,
@@ -47,13 +50,13 @@ type subscription struct {
 	// the sender. Each is closed by the one who writes to it.
 	inbox   chan *retryv1.SubscribeRequest
 	results chan *retryv1.SubscribeResponse
+	// unsettled counts the bytes of what is in the inbox or being settled, unsent
+	// of what is in results or being sent.
+	unsettled, unsent budget
 	// receiveErr is why the receiver ended, set before inbox is closed, and
 	// settleErr why the settler did, set before results is closed.
 	receiveErr, settleErr error
 
-	// paused is set while the credit is 0: what was claimed before, and is not
-	// sent yet, is given back.
-	paused atomic.Bool
 	// blocked fires when a Send takes too long.
 	blocked *time.Timer
 	// over is closed when the stream has come to its end.
@@ -71,6 +74,8 @@ func (h *retryService) Subscribe(rpc retryv1.RetryService_SubscribeServer) error
 		unobserve: func() {},
 		inbox:     make(chan *retryv1.SubscribeRequest, inboxSize),
 		results:   make(chan *retryv1.SubscribeResponse, resultsSize),
+		unsettled: newBudget(maxUnsettled),
+		unsent:    newBudget(maxUnsent),
 		blocked:   time.NewTimer(h.s.cfg.SendTimeout),
 		over:      make(chan struct{}),
 	}

@@ -3,7 +3,7 @@
 // counterparts, and policies without any loss.
 //
 // It computes only. What it is given by way of requests has been checked, but
-// for policies, which come from files too: [PolicyFromProto] says what of one
-// cannot be expressed. It must import nothing of the transport, so that commands
+// for policies, which come from files too, and for enums: [PolicyFromProto] and
+// [UnreadableFailure] say what of them cannot be expressed. It must import nothing of the transport, so that commands
 // may use it without a server.
 package wire

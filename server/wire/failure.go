@@ -2,6 +2,7 @@ package wire
 
 import (
 	"math"
+	"strings"
 	"unicode/utf8"
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
@@ -32,7 +33,7 @@ func Failure(f *retryv1.Failure) policy.Failure {
 	case *retryv1.Failure_Http:
 		out.Cause = policy.CauseHTTP
 		out.HTTPStatus = int(c.Http.GetStatus())
-		out.RetryAfterHeader = cut(c.Http.GetRetryAfter(), maxRetryAfterBytes)
+		out.RetryAfterHeader = Cut(c.Http.GetRetryAfter(), maxRetryAfterBytes)
 	case *retryv1.Failure_Grpc:
 		out.Cause = policy.CauseGRPC
 		out.GRPCCode = int(c.Grpc.GetCode())
@@ -75,18 +76,30 @@ func failureToProto(f *policy.Failure) *retryv1.Failure {
 	return out
 }
 
+// UnreadableFailure says what of a failure the domain has no room for, fields
+// named from the failure on.
+func UnreadableFailure(f *retryv1.Failure) []policy.Violation {
+	var r reader
+	if c, ok := f.GetCause().(*retryv1.Failure_Connection); ok {
+		r.known("connection.kind", c.Connection.GetKind(), connectionKinds)
+	}
+	return r.violations
+}
+
 // CutMessage returns what is kept of a message: MaxMessageBytes at the most, cut
 // between characters.
-func CutMessage(s string) string { return cut(s, MaxMessageBytes) }
+func CutMessage(s string) string { return Cut(s, MaxMessageBytes) }
 
-func cut(s string, most int) string {
+// Cut returns the first bytes of s, at the most so many, cut between characters.
+// The rest is not kept alive.
+func Cut(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
 	for most > 0 && !utf8.RuneStart(s[most]) {
 		most--
 	}
-	return s[:most]
+	return strings.Clone(s[:most])
 }
 
 // enum returns the number of an enum of the API whose counterpart in the domain

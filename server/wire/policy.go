@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -31,8 +32,9 @@ func PolicyFromProto(p *retryv1.Policy) (policy.Policy, []policy.Violation) {
 		Retention:           r.duration("retention", p.GetRetention()),
 		DeadLetterRetention: r.duration("dead_letter_retention", p.GetDeadLetterRetention()),
 	}
-	for _, rule := range p.GetRules() {
-		out.Rules = append(out.Rules, ruleFromProto(rule))
+	r.known("default_action", p.GetDefaultAction(), "RETRY or DEAD_LETTER")
+	for i, rule := range p.GetRules() {
+		out.Rules = append(out.Rules, r.rule(fmt.Sprintf("rules[%d].", i), rule))
 	}
 	for i, w := range p.GetPauseWindows() {
 		out.PauseWindows = append(out.PauseWindows, r.window(fmt.Sprintf("pause_windows[%d].", i), w))
@@ -45,6 +47,17 @@ type reader struct{ violations []policy.Violation }
 
 func (r *reader) add(field, format string, args ...any) {
 	r.violations = append(r.violations, policy.Violation{Field: field, Description: fmt.Sprintf(format, args...)})
+}
+
+// connectionKinds are those of [retryv1.ConnectionFailure_Kind].
+const connectionKinds = "DNS, REFUSED, RESET, TLS, UNREACHABLE or OTHER"
+
+// known refuses a number that the API's enum does not have. The domain keeps its
+// counterpart in a byte, and could not tell which number it was.
+func (r *reader) known(field string, e protoreflect.Enum, allowed string) {
+	if e.Descriptor().Values().ByNumber(e.Number()) == nil {
+		r.add(field, "is %d; allowed: %s", e.Number(), allowed)
+	}
 }
 
 func (r *reader) duration(field string, d *durationpb.Duration) time.Duration {
@@ -128,12 +141,13 @@ func (r *reader) retryAfter(ra *retryv1.RetryAfter) policy.RetryAfter {
 	case retryv1.RetryAfter_MODE_IGNORE:
 		out.Mode = policy.RetryAfterIgnore
 	default:
+		r.known("retry_after.mode", ra.GetMode(), "MAX_OF, OVERRIDE or IGNORE")
 		out.Mode = math.MaxUint8
 	}
 	return out
 }
 
-func ruleFromProto(rule *retryv1.Rule) policy.Rule {
+func (r *reader) rule(at string, rule *retryv1.Rule) policy.Rule {
 	m := rule.GetMatch()
 	out := policy.Rule{
 		Name: rule.GetName(),
@@ -152,7 +166,9 @@ func ruleFromProto(rule *retryv1.Rule) policy.Rule {
 		MaxRetries:      int(rule.GetMaxRetries()),
 		HoldCondition:   rule.GetHoldCondition(),
 	}
-	for _, kind := range m.GetConnectionKinds() {
+	r.known(at+"action", rule.GetAction(), "RETRY, DEAD_LETTER or HOLD")
+	for i, kind := range m.GetConnectionKinds() {
+		r.known(fmt.Sprintf("%smatch.connection_kinds[%d]", at, i), kind, connectionKinds)
 		out.Match.ConnectionKinds = append(out.Match.ConnectionKinds, policy.ConnectionKind(enum(kind)))
 	}
 	return out

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -143,6 +144,14 @@ func TestEnumsAgree(t *testing.T) {
 		if retryv1.Trigger(trigger) != want {
 			t.Errorf("trigger %d is %v in the API", trigger, want)
 		}
+	}
+}
+
+func TestCutKeepsNothingElseAlive(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("m", 5000)
+	if got := wire.CutMessage(long); unsafe.StringData(got) == unsafe.StringData(long) {
+		t.Error("what is cut off is kept in memory")
 	}
 }
 

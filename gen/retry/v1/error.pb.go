@@ -39,8 +39,8 @@ type ReportError struct {
 	// How long to wait before the item is sent again. It is set only where repeating it unchanged can
 	// help, such as with STORE_UNAVAILABLE.
 	RetryDelay *durationpb.Duration `protobuf:"bytes,5,opt,name=retry_delay,json=retryDelay,proto3" json:"retry_delay,omitempty"`
-	// Everything that is wrong with the item, in the order of its fields, with INVALID_REQUEST. Empty
-	// otherwise.
+	// Everything that is wrong with the item, in the order of its fields, with INVALID_REQUEST: the
+	// first 100, and if there are more, one without a field that says how many. Empty otherwise.
 	Violations    []*FieldViolation `protobuf:"bytes,6,rep,name=violations,proto3" json:"violations,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -206,7 +206,7 @@ func (x *Attempt) GetLeaseExpireTime() *timestamppb.Timestamp {
 // LeaseResult is what became of one lease that was to be extended.
 type LeaseResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The token, as it was sent.
+	// The token, as it was sent. One that is longer than any lease token is cut.
 	LeaseToken string `protobuf:"bytes,1,opt,name=lease_token,json=leaseToken,proto3" json:"lease_token,omitempty"`
 	// The result. It is always set.
 	//

@@ -43,7 +43,8 @@ const (
 // are those. Besides the ones named with each call, every call may end with
 //
 //   - INVALID_ARGUMENT, INVALID_REQUEST: a field is malformed, missing or contradicts another.
-//     google.rpc.BadRequest names every violation;
+//     google.rpc.BadRequest names every violation: the first 100, and if there are more, one without
+//     a field that says how many;
 //   - UNAVAILABLE, STORE_UNAVAILABLE: the store is away, failing over or migrating. Try again after
 //     the delay in google.rpc.RetryInfo;
 //   - UNAVAILABLE, DURABILITY_NOT_REACHED: what was written is not yet as safe as the server was told
@@ -300,7 +301,8 @@ type RetryService_SubscribeClient = grpc.BidiStreamingClient[SubscribeRequest, S
 // are those. Besides the ones named with each call, every call may end with
 //
 //   - INVALID_ARGUMENT, INVALID_REQUEST: a field is malformed, missing or contradicts another.
-//     google.rpc.BadRequest names every violation;
+//     google.rpc.BadRequest names every violation: the first 100, and if there are more, one without
+//     a field that says how many;
 //   - UNAVAILABLE, STORE_UNAVAILABLE: the store is away, failing over or migrating. Try again after
 //     the delay in google.rpc.RetryInfo;
 //   - UNAVAILABLE, DURABILITY_NOT_REACHED: what was written is not yet as safe as the server was told

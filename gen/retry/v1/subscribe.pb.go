@@ -586,7 +586,7 @@ func (x *Release) GetDelay() *durationpb.Duration {
 // client has gone meanwhile.
 type OutcomeResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The token, as it was sent.
+	// The token, as it was sent. One that is longer than any lease token is cut.
 	LeaseToken string `protobuf:"bytes,1,opt,name=lease_token,json=leaseToken,proto3" json:"lease_token,omitempty"`
 	// The result. It is always set.
 	//
@@ -774,7 +774,8 @@ func (x *Extend) GetLeaseDuration() *durationpb.Duration {
 type ExtendResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One result per token, in the order of the tokens. When the Extend as a whole was refused, each
-	// holds its error; when that was for having no tokens, one result without a token does.
+	// holds its error; when that was for having no tokens or more than 1,000, there is one result, with
+	// an empty token and the error.
 	Results       []*LeaseResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -822,7 +823,8 @@ type Flow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many attempts the worker takes at a time from now on, from 0 to 1,000. 0 means that no more
 	// are sent, which is how a worker drains before it leaves; a later Flow opens the stream again. A
-	// lower credit takes no attempt back. Any other value ends the stream with INVALID_ARGUMENT.
+	// lower credit takes no attempt back that was sent; none is sent any more until fewer than the
+	// credit are out. Any other value ends the stream with INVALID_ARGUMENT.
 	MaxInFlight   int32 `protobuf:"varint,1,opt,name=max_in_flight,json=maxInFlight,proto3" json:"max_in_flight,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
