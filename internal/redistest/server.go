@@ -23,15 +23,16 @@ type Server struct {
 	addr string
 
 	cmd  *exec.Cmd
-	stop io.Closer
+	stop io.WriteCloser
 }
 
 // startTimeout is how long a server may take to answer, also on a busy machine.
 const startTimeout = 20 * time.Second
 
 // guard runs the server as a child of a shell that ends it when its own standard
-// input is closed: at the latest when the test binary is gone, however it ended.
-const guard = `"$@" <&3 3<&- & pid=$!; read -r _ || true; kill "$pid" 2>/dev/null; wait "$pid"`
+// input says so or is closed: at the latest when the test binary is gone, however
+// it ended, and then nobody else would remove the directory.
+const guard = `dir=$1; shift; "$@" <&3 3<&- & pid=$!; read -r stop; kill "$pid" 2>/dev/null; wait "$pid"; [ -n "$stop" ] || rm -rf "$dir"`
 
 // errMissing is what a test fails with where there is no Redis.
 var errMissing = errors.New("redis-server is missing: `make test` installs it, and so does scripts/ensure.sh redis-server")
@@ -86,7 +87,7 @@ func (s *Server) run(ctx context.Context) error {
 		return fmt.Errorf("open %s: %w", os.DevNull, err)
 	}
 	defer func() { _ = null.Close() }()
-	s.cmd = exec.CommandContext(ctx, "sh", append([]string{"-c", guard, "sh", path}, s.args...)...)
+	s.cmd = exec.CommandContext(ctx, "sh", append([]string{"-c", guard, "sh", s.dir, path}, s.args...)...)
 	s.cmd.ExtraFiles = []*os.File{null}
 	if s.stop, err = s.cmd.StdinPipe(); err != nil {
 		return fmt.Errorf("start redis-server: %w", err)
@@ -112,7 +113,8 @@ func (s *Server) end() error {
 	if s.cmd == nil {
 		return nil
 	}
-	err := s.stop.Close()
+	_, err := io.WriteString(s.stop, "stop\n")
+	err = errors.Join(err, s.stop.Close())
 	// The shell's status is the server's, which was told to end.
 	_ = s.cmd.Wait()
 	s.cmd = nil

@@ -38,15 +38,14 @@ const nonLocal = "non local key"
 // isReply says whether err is what the server answered, and not a failure to get
 // an answer.
 func isReply(err error) bool {
-	var reply redis.Error
-	return errors.As(err, &reply)
+	_, ok := errors.AsType[redis.Error](err)
+	return ok
 }
 
 // isTyped says whether err is one that the port or this package has named.
 func isTyped(err error) bool {
-	var e *scheduler.Error
-	var unfit *UnfitError
-	return errors.As(err, &e) || errors.As(err, &unfit)
+	_, unfit := errors.AsType[*UnfitError](err)
+	return unfit || kindOf(err) != scheduler.KindUnspecified
 }
 
 // failure turns an error of go-redis into one of the port.
@@ -90,9 +89,16 @@ func full(cause error) *scheduler.Error {
 }
 
 // isFull says whether a call was refused because memory is full.
-func isFull(err error) bool {
-	var e *scheduler.Error
-	return errors.As(err, &e) && e.Kind == scheduler.KindFull
+func isFull(err error) bool { return kindOf(err) == scheduler.KindFull }
+
+// isUnavailable says whether a call was not answered.
+func isUnavailable(err error) bool { return kindOf(err) == scheduler.KindUnavailable }
+
+func kindOf(err error) scheduler.Kind {
+	if e, ok := errors.AsType[*scheduler.Error](err); ok {
+		return e.Kind
+	}
+	return scheduler.KindUnspecified
 }
 
 // errReply is returned for an answer that has not the form that the script gives

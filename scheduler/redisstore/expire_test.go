@@ -37,8 +37,13 @@ func TestEndedTasksGoByThemselves(t *testing.T) {
 			t.Errorf("%s: %+v", id, loaded)
 		}
 	}
+	patience := time.After(10 * time.Second)
 	for s.Load(ctx, []scheduler.TaskKey{changes[0].Key})[0].Task != nil {
-		<-time.After(10 * time.Millisecond)
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-patience:
+			t.Fatal("it does not go")
+		}
 	}
 	// Its place is free, and what takes it stays.
 	again := pendingTask("soon")

@@ -33,7 +33,7 @@ func TestLostAnswersHaveNoSecondEffect(t *testing.T) {
 	w.cfg.URL = proxy.URL()
 	s := w.replica()
 	done := newRuns(tasks)
-	sub := subscribe(s, 32, 5*time.Minute)
+	sub := subscribe(s, 32, 30*time.Second)
 	var wg sync.WaitGroup
 	for worker := range callers {
 		wg.Go(func() {

@@ -16,6 +16,11 @@ const (
 	policyUsable = 900 * time.Millisecond
 )
 
+// policyTries is how often a policy is asked for before an attempt that has just
+// been claimed, and cannot be handed out without it, is left to the end of its
+// lease.
+const policyTries = 3
+
 // RecentPolicy returns a policy as it was at some moment of the last second, nil
 // when there is none.
 func (s *Store) RecentPolicy(ctx context.Context, namespace, id string) (*scheduler.PolicyRecord, error) {
@@ -23,14 +28,22 @@ func (s *Store) RecentPolicy(ctx context.Context, namespace, id string) (*schedu
 	if rec := s.policies.get(key, time.Now()); rec != nil {
 		return rec, nil
 	}
-	readAt := time.Now()
-	rec, err := s.Policy(ctx, namespace, id)
-	if err != nil {
-		s.policies.failed(key)
-		return nil, err
+	var err error
+	for range policyTries {
+		readAt := time.Now()
+		var rec *scheduler.PolicyRecord
+		if rec, err = s.Policy(ctx, namespace, id); err == nil {
+			s.policies.put(key, rec, readAt)
+			return rec, nil
+		}
+		if rec := s.policies.failed(key, time.Now()); rec != nil {
+			return rec, nil
+		}
+		if ctx.Err() != nil || !isUnavailable(err) {
+			break
+		}
 	}
-	s.policies.put(key, rec, readAt)
-	return rec, nil
+	return nil, err
 }
 
 // policyCache keeps the policies that judge reports, so that a report needs no
@@ -90,13 +103,20 @@ func (c *policyCache) set(key policyKey, p *cachedPolicy) {
 	c.of[key] = p
 }
 
-// failed lets the next caller try to renew a policy.
-func (c *policyCache) failed(key policyKey) {
+// failed lets the next caller try to renew a policy, and returns it as long as it
+// may be used.
+func (c *policyCache) failed(key policyKey, now time.Time) *scheduler.PolicyRecord {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p := c.of[key]; p != nil {
-		p.renewing = false
+	p := c.of[key]
+	if p == nil {
+		return nil
 	}
+	p.renewing = false
+	if now.Sub(p.readAt) < policyUsable {
+		return p.rec
+	}
+	return nil
 }
 
 // changed forgets a policy that this replica has written.

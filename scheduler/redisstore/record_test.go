@@ -34,6 +34,7 @@ func encode(t testFataler, task *scheduler.Task) string {
 // testFataler is what *testing.T, *testing.B, *testing.F and *rapid.T share.
 type testFataler interface {
 	Helper()
+	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
 }
 

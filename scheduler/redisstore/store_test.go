@@ -39,11 +39,26 @@ func newStore(tb testing.TB, cfg redisstore.Config) *redisstore.Store {
 func openStore(t testFataler, cfg redisstore.Config) *redisstore.Store {
 	t.Helper()
 	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
+		cfg.Log = slog.New(calmHandler{slog.DiscardHandler, t})
 	}
 	s, err := redisstore.New(cfg)
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
 	return s
+}
+
+// calmHandler wants no warnings.
+type calmHandler struct {
+	slog.Handler
+	t testFataler
+}
+
+func (h calmHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h calmHandler) Handle(_ context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelWarn {
+		h.t.Errorf("logged: %s", r.Message)
+	}
+	return nil
 }

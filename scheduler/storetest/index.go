@@ -74,6 +74,28 @@ var indexTests = []exercise{
 		equal(t, "due", got, []string{in[0], in[2], in[1], in[3]})
 		equal(t, "claimed by nobody", f.load(in[0]).State, scheduler.StateScheduled)
 	}},
+	{"a page begins behind its place, also among many of the same time and where its task is gone", func(t *testing.T, f *fixture) {
+		in := idsInShard(0, 40)
+		for _, id := range in {
+			f.put(scheduled(id, "q", startMS))
+		}
+		for i, id := range in {
+			task := f.load(id)
+			if i%3 == 0 {
+				f.commit(scheduler.Change{Key: task.Key, Expect: task.Version})
+			}
+			page, err := f.store.Due(t.Context(), queueKey("q"), 0, scheduler.Place{MS: startMS, Key: task.Key}, 4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "behind "+id, ids(page.Tasks), in[i+1:min(i+5, len(in))])
+			page, err = f.store.Due(t.Context(), queueKey("q"), 0, scheduler.Place{MS: startMS + 1, Key: task.Key}, 4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "behind all of them", ids(page.Tasks), []string{})
+		}
+	}},
 	{"what is due of an empty queue is nothing", func(t *testing.T, f *fixture) {
 		page, err := f.store.Due(t.Context(), queueKey("q"), 0, scheduler.Place{}, 10)
 		if err != nil || len(page.Tasks) != 0 || page.NextMS != 0 {
@@ -206,6 +228,9 @@ var hintTests = []exercise{
 		// it is heard.
 		var first scheduler.Hint
 		for i := 0; first == (scheduler.Hint{}); i++ {
+			if i == 1000 {
+				t.Fatal("no hint is heard")
+			}
 			f.put(scheduled(fmt.Sprint("call", i), "ready", startMS+1e6-int64(i)))
 			select {
 			case first = <-hints:
