@@ -198,22 +198,52 @@ func (l *ledger) awaitOutcomes(t testing.TB, n int) {
 }
 
 // gap is the longest time after from in which no report was acknowledged to
-// reporters of that name, all if it is empty.
-func (l *ledger) gap(via string, from, to time.Time) time.Duration {
+// reporters of that name; 0 when there are none.
+func (l *ledger) gap(via string, from time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	last, longest := from, time.Duration(0)
+	var times []time.Time
 	for _, a := range l.acks {
-		if (via != "" && a.via != via) || a.at.Before(from) {
-			continue
+		if a.via == via {
+			times = append(times, a.at)
 		}
-		if a.at.After(to) {
-			break
-		}
-		longest = max(longest, a.at.Sub(last))
-		last = a.at
 	}
-	return longest.Round(time.Millisecond)
+	return longest(times, from)
+}
+
+// pause is the longest time after from in which no task of those reporters was
+// handed out.
+func (l *ledger) pause(via string, from time.Time) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var times []time.Time
+	for _, h := range l.leases {
+		if l.tasks[h.attempt.TaskID].via() == via {
+			times = append(times, h.start)
+		}
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	return longest(times, from)
+}
+
+// longest is the longest time after from between two moments, given in order.
+func longest(times []time.Time, from time.Time) time.Duration {
+	last, most := from, time.Duration(0)
+	for _, at := range times {
+		if at.After(from) {
+			most = max(most, at.Sub(last))
+			last = at
+		}
+	}
+	return most.Round(time.Millisecond)
+}
+
+// via is the name of the task's first reporter.
+func (a *account) via() string {
+	if len(a.reports) == 0 {
+		return ""
+	}
+	return a.reports[0].via
 }
 
 // acknowledged says whether any report of the task was.

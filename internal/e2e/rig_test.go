@@ -22,7 +22,6 @@ import (
 	"github.com/retryd/retryd/client"
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 	"github.com/retryd/retryd/internal/docstest"
-	"github.com/retryd/retryd/internal/redistest"
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/scheduler/redisstore"
 )
@@ -49,6 +48,8 @@ type rig struct {
 	replicas [2]*process
 
 	reporters, workers  sync.WaitGroup
+	started             int
+	reporting           context.Context //nolint:containedctx // reporters may start later
 	stopReports, finish context.CancelFunc
 }
 
@@ -115,15 +116,6 @@ func (r *rig) kill(i int) {
 	r.t.Helper()
 	r.replicas[i].Signal(syscall.SIGKILL)
 	r.replicas[i].Wait()
-}
-
-// crash ends a server of Redis as a crash would.
-func crash(t *testing.T, s *redistest.Server) {
-	t.Helper()
-	if err := syscall.Kill(s.PID(t), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	s.Stop(t)
 }
 
 // dial returns a client of one replica, or of both behind one name.
@@ -223,57 +215,67 @@ func (r *rig) handler(via string) client.Handler {
 	}
 }
 
-// reporters and whom they report to: both replicas behind one name, or one of
-// them. The impatient do not repeat what was not answered.
-var reporters = []struct {
-	via       string
-	replicas  []int
+// reporter reports failures of new tasks.
+type reporter struct {
+	via string
+	// to are the replicas that it knows, behind one name.
+	to []*process
+	// impatient is one that does not repeat what was not answered.
 	impatient bool
-}{
-	{via: "both", replicas: []int{0, 1}},
-	{via: "both", replicas: []int{0, 1}},
-	{via: "0", replicas: []int{0}},
-	{via: "0", replicas: []int{0}},
-	{via: "1", replicas: []int{1}},
-	{via: "1", replicas: []int{1}},
-	{via: "0 impatiently", replicas: []int{0}, impatient: true},
-	{via: "1 impatiently", replicas: []int{1}, impatient: true},
+	// picks, when set, says which tasks it reports.
+	picks func(id string) bool
 }
 
-// startReporters starts all reporters, each on connections of its own.
+// startReporters starts reporters that know both replicas, or one of them.
 func (r *rig) startReporters() {
 	ctx, cancel := context.WithCancel(context.Background())
-	r.stopReports = cancel
-	for i, rep := range reporters {
-		var to []*process
-		for _, n := range rep.replicas {
-			to = append(to, r.replicas[n])
-		}
-		var opts []client.Option
-		if rep.impatient {
-			opts = append(opts, client.WithRetryTimeout(0))
-		}
-		c, elsewhere := r.dial(to, opts...), r.dial(r.replicas[:], opts...)
-		r.reporters.Go(func() {
-			tick := time.NewTicker(reportEvery)
-			defer tick.Stop()
-			for n := 0; ctx.Err() == nil; n++ {
-				id := fmt.Sprintf("task-%d-%d", i, n)
-				err := r.report(c, id, rep.via)
-				if err != nil && !rep.impatient {
-					r.t.Errorf("a report of %s via %s: %v", id, rep.via, err)
-					return
-				}
-				if n%again == 0 {
-					_ = r.report(elsewhere, id, "again")
-				}
-				<-tick.C
-			}
-		})
-	}
+	r.reporting, r.stopReports = ctx, cancel
 	r.t.Cleanup(func() {
 		cancel()
 		r.reporters.Wait()
+	})
+	both, first, second := r.replicas[:], r.replicas[:1], r.replicas[1:]
+	for _, rep := range []reporter{
+		{via: "both", to: both},
+		{via: "both", to: both},
+		{via: "0", to: first},
+		{via: "0", to: first},
+		{via: "1", to: second},
+		{via: "1", to: second},
+		{via: "0 impatiently", to: first, impatient: true},
+		{via: "1 impatiently", to: second, impatient: true},
+	} {
+		r.startReporter(rep)
+	}
+}
+
+// startReporter starts one, on connections of its own.
+func (r *rig) startReporter(rep reporter) {
+	var opts []client.Option
+	if rep.impatient {
+		opts = append(opts, client.WithRetryTimeout(0))
+	}
+	c, elsewhere := r.dial(rep.to, opts...), r.dial(r.replicas[:], opts...)
+	r.started++
+	name := fmt.Sprintf("task-%d", r.started)
+	r.reporters.Go(func() {
+		tick := time.NewTicker(reportEvery)
+		defer tick.Stop()
+		for n := 0; r.reporting.Err() == nil; n++ {
+			id := fmt.Sprintf("%s-%d", name, n)
+			if rep.picks != nil && !rep.picks(id) {
+				continue
+			}
+			err := r.report(c, id, rep.via)
+			if err != nil && !rep.impatient {
+				r.t.Errorf("a report of %s via %s: %v", id, rep.via, err)
+				return
+			}
+			if n%again == 0 {
+				_ = r.report(elsewhere, id, "again")
+			}
+			<-tick.C
+		}
 	})
 }
 

@@ -2,101 +2,93 @@ package redistest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
-// Sentinels watch over a master and its replica.
-type Sentinels struct {
-	// Master and Replica are what they were at the start.
-	Master, Replica *Server
-	list            []*Server
+// Sentinel watches a master and its replica, and makes the one the other when it
+// has to.
+type Sentinel struct {
+	// Sentinel is the one that decides; Servers are the master, at first, and its
+	// replica.
+	Sentinel *Server
+	Servers  [2]*Server
 }
 
-// master is what the Sentinels call what they watch over.
-const master = "watched"
+// masterName is what the Sentinel calls its master.
+const masterName = "main"
 
-// StartSentinels starts a master, a replica, with settings as of [Start], and n
-// Sentinels, of which more than half must agree that a master is down. All end
-// with the test. A master counts as down after a second without an answer.
-func StartSentinels(tb testing.TB, n int, settings ...string) *Sentinels {
+// StartSentinel starts a master, a replica and a Sentinel of the test's own, with
+// settings as of [Start] for the first two.
+func StartSentinel(tb testing.TB, settings ...string) *Sentinel {
 	tb.Helper()
-	s := new(Sentinels)
-	s.Master = Start(tb, append([]string{"--port", FreePort(tb)}, settings...)...)
-	host, port, err := net.SplitHostPort(s.Master.Addr())
+	ports := [3]string{FreePort(tb), FreePort(tb), FreePort(tb)}
+	s := &Sentinel{}
+	s.Servers[0] = Start(tb, append([]string{"--port", ports[0]}, settings...)...)
+	s.Servers[1] = Start(tb, append([]string{"--port", ports[1], "--replicaof", "127.0.0.1 " + ports[0]}, settings...)...)
+	s.Servers[1].await(tb, "master_link_status:up", "INFO", "replication")
+
+	sentinel, err := launchSentinel(context.WithoutCancel(tb.Context()), ports[2], ports[0])
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s.Replica = Start(tb, append([]string{"--port", FreePort(tb), "--replicaof", host, port}, settings...)...)
-	s.Replica.await(tb, "master_link_status:up", "INFO", "replication")
-	for range n {
-		s.list = append(s.list, startSentinel(tb, host, port, n/2+1))
-	}
-	for _, one := range s.list {
-		one.await(tb, fmt.Sprintf("num-other-sentinels\n%d\n", n-1), "SENTINEL", "MASTER", master)
-		one.await(tb, "num-slaves\n1\n", "SENTINEL", "MASTER", master)
-	}
+	sentinel.endWith(tb)
+	s.Sentinel = sentinel
+	s.Sentinel.await(tb, "slaves=1", "INFO", "sentinel")
 	return s
 }
 
-// startSentinel starts one, which keeps what it learns in its own configuration.
-func startSentinel(tb testing.TB, host, port string, quorum int) *Server {
+// URL names the Sentinel and its master.
+func (s *Sentinel) URL() string { return s.Sentinel.URL() + "/?master_name=" + masterName }
+
+// Failover makes a master of the replica, and waits until the Sentinel says so.
+func (s *Sentinel) Failover(tb testing.TB) {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "redistest-") //nolint:usetesting // a socket's path must be short
-	if err != nil {
-		tb.Fatal(err)
+	to := s.Servers[1]
+	if s.Sentinel.Do(tb, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", masterName) == "127.0.0.1\n"+to.setting("--port") {
+		to = s.Servers[0]
 	}
-	own := FreePort(tb)
-	s := &Server{dir: dir, addr: net.JoinHostPort("127.0.0.1", own)}
-	config := filepath.Join(dir, "sentinel.conf")
-	s.args = []string{config, "--sentinel"}
-	text := strings.Join([]string{
-		"port " + own, "dir " + dir, "unixsocket " + s.socket(), "logfile " + filepath.Join(dir, "log"),
-		fmt.Sprintf("sentinel monitor %s %s %s %d", master, host, port, quorum),
-		"sentinel down-after-milliseconds " + master + " 1000",
-		"sentinel failover-timeout " + master + " 2000", "",
-	}, "\n")
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := s.close(); err != nil {
-			tb.Errorf("stop the sentinel: %v", err)
+	// A Sentinel that has just met the replica does not take it for fit yet.
+	for deadline := time.Now().Add(startTimeout); ; {
+		_, err := s.Sentinel.Command(tb.Context(), "SENTINEL", "FAILOVER", masterName)
+		if err == nil {
+			break
 		}
-	})
-	if err := s.run(context.WithoutCancel(tb.Context())); err != nil {
-		tb.Fatal(err)
+		if time.Now().After(deadline) {
+			tb.Fatalf("the Sentinel refuses to fail over: %v", err)
+		}
+		<-time.After(100 * time.Millisecond)
 	}
-	return s
+	s.Sentinel.await(tb, "127.0.0.1\n"+to.setting("--port"), "SENTINEL", "GET-MASTER-ADDR-BY-NAME", masterName)
 }
 
-// URL names the Sentinels and what they watch over.
-func (s *Sentinels) URL() string {
-	var addrs []string
-	for _, one := range s.list {
-		addrs = append(addrs, one.Addr())
-	}
-	return "redis://" + strings.Join(addrs, ",") + "/?master_name=" + master
-}
-
-// Failover asks for one while the master is up.
-func (s *Sentinels) Failover(tb testing.TB) {
-	tb.Helper()
-	s.list[0].Do(tb, "SENTINEL", "FAILOVER", master)
-}
-
-// AwaitMaster waits until all Sentinels say that a server is the master.
-func (s *Sentinels) AwaitMaster(tb testing.TB, server *Server) {
-	tb.Helper()
-	_, port, err := net.SplitHostPort(server.Addr())
+// launchSentinel starts a Sentinel for the master on a port of loopback. It takes
+// its settings from a file, in which it keeps what it knows.
+func launchSentinel(ctx context.Context, port, master string) (*Server, error) {
+	dir, err := os.MkdirTemp("", "redistest-")
 	if err != nil {
-		tb.Fatal(err)
+		return nil, fmt.Errorf("make a directory for redis-sentinel: %w", err)
 	}
-	for _, one := range s.list {
-		one.await(tb, port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", master)
+	s := &Server{dir: dir, addr: net.JoinHostPort("127.0.0.1", port)}
+	file := filepath.Join(dir, "sentinel.conf")
+	lines := []string{
+		"port " + port, "dir " + dir, "unixsocket " + s.socket(), "logfile " + filepath.Join(dir, "log"),
+		"sentinel monitor " + masterName + " 127.0.0.1 " + master + " 1",
+		"sentinel down-after-milliseconds " + masterName + " 1000",
+		"sentinel failover-timeout " + masterName + " 5000",
 	}
+	s.args = []string{file, "--sentinel"}
+	if err = os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err == nil {
+		err = s.run(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return s, nil
 }
