@@ -45,12 +45,18 @@ func Start(tb testing.TB, settings ...string) *Server {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	s.endWith(tb)
+	return s
+}
+
+// endWith ends the server with the test.
+func (s *Server) endWith(tb testing.TB) {
+	tb.Helper()
 	tb.Cleanup(func() {
 		if err := s.close(); err != nil {
 			tb.Errorf("stop redis-server: %v", err)
 		}
 	})
-	return s
 }
 
 // launch starts a server in a directory of its own. It listens on a socket in
@@ -63,7 +69,7 @@ func launch(ctx context.Context, settings []string) (*Server, error) {
 	s := &Server{dir: dir}
 	s.args = []string{
 		"--dir", dir, "--port", "0", "--unixsocket", s.socket(), "--save", "", "--appendonly", "no",
-		"--maxmemory-policy", "noeviction", "--loglevel", "notice", "--logfile", filepath.Join(dir, "log"), "--daemonize", "no",
+		"--maxmemory-policy", "noeviction", "--repl-diskless-sync-delay", "0", "--loglevel", "notice", "--logfile", filepath.Join(dir, "log"), "--daemonize", "no",
 	}
 	s.args = append(s.args, settings...)
 	if port := s.setting("--port"); port != "0" {

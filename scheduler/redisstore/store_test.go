@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"testing"
 
@@ -62,3 +63,6 @@ func (h calmHandler) Handle(_ context.Context, r slog.Record) error {
 	}
 	return nil
 }
+
+// textLog writes a log as text.
+func textLog(to io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(to, nil)) }
