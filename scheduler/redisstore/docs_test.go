@@ -1,0 +1,138 @@
+package redisstore_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/retryd/retryd/internal/redistest"
+	"github.com/retryd/retryd/policy"
+	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/scheduler/redisstore"
+)
+
+// TestRecipes runs the commands of docs/redis.md on a Redis with something in it.
+func TestRecipes(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	server := redistest.Start(t, "--port", redistest.FreePort(t))
+	s := newStore(t, redisstore.Config{URL: server.URL()})
+	if err := s.Check(ctx); err != nil {
+		t.Fatal(err)
+	}
+	var changes []scheduler.Change
+	for i := range 50 {
+		task := pendingTask(fmt.Sprint("order-", i))
+		task.DueMS = 1
+		changes = append(changes, scheduler.Change{Key: task.Key, Task: task})
+	}
+	wantDone(t, s.Commit(ctx, changes))
+	rec := &scheduler.PolicyRecord{Namespace: "default", Policy: policy.Policy{ID: "webhook"}, Revision: 1}
+	if ok, err := s.PutPolicy(ctx, rec, 0); !ok || err != nil {
+		t.Fatalf("put policy: %v, error %v", ok, err)
+	}
+
+	for _, line := range recipes(t) {
+		follow(t, server, line)
+	}
+
+	// The user that they have made may do all that is needed.
+	wantWholeWork(t, strings.Replace(server.URL(), "redis://", "redis://retryd:any@", 1))
+}
+
+// TestRightsOnACluster shows that the user of docs/redis.md may do all that is
+// needed there, too.
+func TestRightsOnACluster(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, 2, 0)
+	for _, line := range recipes(t) {
+		if strings.Contains(line, "ACL SETUSER") {
+			follow(t, cluster.Masters[0], line)
+			follow(t, cluster.Masters[1], line)
+		}
+	}
+	wantWholeWork(t, strings.Replace(cluster.URL(), "redis://", "redis://retryd:any@", 1))
+}
+
+// recipes are the commands of docs/redis.md.
+func recipes(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/redis.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for block := range strings.SplitSeq(string(text), "```") {
+		if commands, ok := strings.CutPrefix(block, "sh\n"); ok {
+			lines = append(lines, strings.Split(strings.TrimSpace(commands), "\n")...)
+		}
+	}
+	if len(lines) < 10 {
+		t.Fatalf("docs/redis.md has %d commands", len(lines))
+	}
+	return lines
+}
+
+// follow runs a command on a server, and wants it to say something.
+func follow(t *testing.T, server *redistest.Server, line string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", "set -e; "+line)
+	cmd.Env = append(os.Environ(), "PATH="+withRedisCLI(t, server))
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.TrimSpace(string(out)) == "" || strings.Contains(string(out), "ERR") {
+		t.Errorf("%s: error %v, output %q", line, err, out)
+	}
+}
+
+// withRedisCLI returns a PATH on which redis-cli speaks to the server.
+func withRedisCLI(t *testing.T, server *redistest.Server) string {
+	t.Helper()
+	cli, err := exec.LookPath("redis-cli")
+	if err != nil {
+		t.Fatal("redis-cli is missing; it comes with redis-server")
+	}
+	_, port, _ := strings.Cut(server.Addr(), ":")
+	dir := t.TempDir()
+	script := fmt.Sprintf("#!/bin/sh\nexec %s -p %s \"$@\"\n", cli, port)
+	if err := os.WriteFile(filepath.Join(dir, "redis-cli"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return dir + string(os.PathListSeparator) + os.Getenv("PATH")
+}
+
+// wantWholeWork wants every method to work.
+func wantWholeWork(t *testing.T, url string) {
+	t.Helper()
+	ctx := t.Context()
+	cfg := redisstore.Config{URL: url}
+	s := newStore(t, cfg)
+	hints := listen(t, newStore(t, cfg))
+	heard(t, s, "hinted", hints)
+	got := s.Commit(ctx, creations(0, 1))
+	wantDone(t, got)
+	ended := endedTask("ended")
+	ended.ExpireMS = 1 << 42
+	wantDone(t, s.Commit(ctx, []scheduler.Change{{Key: ended.Key, Task: ended}}))
+	claimed := claimDue(ctx, t, s, 5)
+	if len(claimed) != 1 {
+		t.Fatalf("%d tasks claimed", len(claimed))
+	}
+	lease := scheduler.LeaseCheck{Queue: claimed[0].Queue(), Key: claimed[0].Key, Fence: claimed[0].Fence}
+	_, err1 := s.Now(ctx)
+	_, err2 := s.Heads(ctx, []scheduler.QueueKey{lease.Queue})
+	_, err3 := s.Queues(ctx, 0, scheduler.QueueKey{}, 1)
+	_, err4 := s.Due(ctx, lease.Queue, 0, scheduler.Place{}, 1)
+	_, err5 := s.Ending(ctx, 0, scheduler.Place{}, 1)
+	_, err6 := s.Policies(ctx, "default")
+	_, err7 := s.RecentPolicy(ctx, "default", "webhook")
+	_, err8 := s.PutPolicy(ctx, &scheduler.PolicyRecord{Namespace: "ns", Policy: policy.Policy{ID: "p"}, Revision: 1}, 0)
+	for i, err := range []error{err1, err2, err3, err4, err5, err6, err7, err8, s.CheckLeases(ctx, []scheduler.LeaseCheck{lease})[0].Err, s.Load(ctx, []scheduler.TaskKey{lease.Key})[0].Err, s.Check(ctx)} {
+		if err != nil {
+			t.Errorf("call %d: %v", i+1, err)
+		}
+	}
+	wantDone(t, s.Commit(ctx, []scheduler.Change{{Key: claimed[0].Key, Expect: claimed[0].Version}}))
+}
