@@ -42,7 +42,7 @@ type figures struct {
 
 func (f *figures) String() string {
 	return fmt.Sprintf("%d tasks: lost %d of %d acknowledged reports and %d of %d acknowledged outcomes; "+
-		"%d hand-outs, of which %d lost with what Redis lost, %d ended unsettled; %d leases extended; of %d tasks reported without an answer %d were kept",
+		"%d hand-outs, of which Redis lost %d, and %d ended without an outcome that counted; %d leases extended; of %d tasks reported without an answer %d were kept",
 		f.tasks, f.lostReports, f.reports, f.lostOutcomes, f.outcomes,
 		f.handouts, f.lostClaims, f.expired, f.extended, f.unknown, f.kept)
 }
@@ -93,7 +93,7 @@ func (a *audit) check(acc *account, task *scheduler.Task) {
 	slices.SortFunc(acc.handouts, func(x, y *handout) int { return cmp.Compare(x.fence.Number, y.fence.Number) })
 	for i, h := range acc.handouts {
 		a.checkHandout(acc, h, task)
-		a.checkLater(acc, h, acc.handouts[i+1:])
+		a.checkLater(acc, h, acc.handouts[i+1:], task)
 	}
 }
 
@@ -192,9 +192,10 @@ func recordOf(task *scheduler.Task, attempt int) *scheduler.AttemptRecord {
 }
 
 // checkLater checks a hand-out against those with a later fence: they must have
-// come after its end.
-func (a *audit) checkLater(acc *account, h *handout, later []*handout) {
+// come after its end, and its outcome must not count from then on.
+func (a *audit) checkLater(acc *account, h *handout, later []*handout, task *scheduler.Task) {
 	x := h.attempt
+	rec := recordOf(task, x.Number)
 	for _, l := range later {
 		y := l.attempt
 		if y.Number < x.Number || (y.Number == x.Number && y.Delivery <= x.Delivery) {
@@ -204,6 +205,9 @@ func (a *audit) checkLater(acc *account, h *handout, later []*handout) {
 		}
 		if y.Number > x.Number {
 			continue
+		}
+		if rec != nil && rec.Fence == h.fence {
+			a.problem(acc, "delivery %d settled attempt %d, of which there is delivery %d", x.Delivery, x.Number, y.Delivery)
 		}
 		switch {
 		case l.claimed.Before(h.firstEnd):

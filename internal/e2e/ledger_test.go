@@ -300,8 +300,13 @@ func (a *account) log(began time.Time, record *scheduler.Task) string {
 	}
 	fmt.Fprintf(&b, "\n  in the store: %s, attempt %d, delivery %d, %d expiries", record.State, record.Attempt, record.Delivery, record.Expiries)
 	for _, r := range record.History {
-		fmt.Fprintf(&b, "\n    attempt %d at %s: success %t, %d deliveries, fence %d/%x, next due %s", r.Attempt, since(began, time.UnixMilli(r.TimeMS)),
-			r.Success, r.Deliveries, r.Fence.Number, r.Fence.Nonce, since(began, time.UnixMilli(r.Decision.NextMS)))
+		fmt.Fprintf(&b, "\n    attempt %d at %s: %d deliveries, fence %d/%x", r.Attempt, since(began, time.UnixMilli(r.TimeMS)),
+			r.Deliveries, r.Fence.Number, r.Fence.Nonce)
+		if r.Success {
+			b.WriteString(", success")
+		} else {
+			fmt.Fprintf(&b, ", failure, next due %s", since(began, time.UnixMilli(r.Decision.NextMS)))
+		}
 	}
 	return b.String()
 }
