@@ -55,7 +55,9 @@ func (s *Store) commitOne(ctx context.Context, w *write) scheduler.Committed {
 		return *w.to
 	}
 	m := &grouped{write: w, done: make(chan struct{})}
-	w.to = &m.got
+	// A caller that leaves takes its slices with it.
+	change := *w.change
+	w.change, w.to = &change, &m.got
 	g.waiting = append(g.waiting, m)
 	g.mu.Unlock()
 	select {
