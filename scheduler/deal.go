@@ -3,6 +3,7 @@ package scheduler
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -181,13 +182,14 @@ func (d *dispatcher) hand(ctx context.Context, deal []*dealt) bool {
 		claims[i] = c.claim
 	}
 	ok := true
+	var failed error
 	var tasks []*Task
 	var subs []*Subscription
 	for i, got := range d.s.store.Claim(ctx, claims) {
 		d.take(deal[i], got)
 		if got.Err != nil {
 			ok = false
-			d.s.log.WarnContext(ctx, "cannot claim due attempts", "queue", deal[i].claim.Queue.Name, "error", got.Err)
+			failed = got.Err
 			continue
 		}
 		for n, t := range got.Tasks {
@@ -198,7 +200,20 @@ func (d *dispatcher) hand(ctx context.Context, deal []*dealt) bool {
 	for _, c := range deal {
 		d.settleDeal(c)
 	}
+	d.tell(ctx, failed)
 	return ok
+}
+
+// tell logs that claims have begun to fail, and that they no longer do: an outage
+// is told twice, however long it lasts.
+func (d *dispatcher) tell(ctx context.Context, failed error) {
+	switch {
+	case failed != nil && !d.failing:
+		d.s.log.WarnContext(ctx, "due attempts cannot be claimed", "error", failed, "cause", errors.Unwrap(failed))
+	case failed == nil && d.failing:
+		d.s.log.InfoContext(ctx, "due attempts can be claimed again")
+	}
+	d.failing = failed != nil
 }
 
 // subOf returns the subscription of the claim's n-th task.

@@ -14,6 +14,8 @@ import (
 type dispatcher struct {
 	s    *Scheduler
 	wake chan struct{}
+	// failing is whether the last claim failed; the loop's own.
+	failing bool
 
 	mu     sync.Mutex
 	queues map[QueueKey]*queue

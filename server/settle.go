@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -11,6 +12,9 @@ import (
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/server/wire"
 )
+
+// batchTimeout bounds how long the outcomes that are settled together may take.
+const batchTimeout = time.Second
 
 // settle carries out outcomes and extensions in the order in which they came,
 // until the receiver has ended, or, once the stream is over, until nothing is
@@ -59,7 +63,10 @@ func (st *subscription) gather(batch []*retryv1.SubscribeRequest) []*retryv1.Sub
 // settleBatch carries out messages: runs of reports together, everything else
 // alone, since a release before a report must have been made before it.
 func (st *subscription) settleBatch(batch []*retryv1.SubscribeRequest) {
-	ctx, cancel := detached(st.ctx)
+	// One outcome that the store cannot take just now must not hold up all that
+	// come behind it: a Cluster's other nodes may be well. Its worker is told to
+	// send it again.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(st.ctx), batchTimeout)
 	defer cancel()
 	for len(batch) > 0 {
 		n := 0

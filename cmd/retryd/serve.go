@@ -183,6 +183,7 @@ func (k *keeper) follow(ctx context.Context) {
 		case err == nil:
 			misses, interval = 0, checkInterval
 			if !serving {
+				k.reapply(ctx)
 				k.log.InfoContext(ctx, "redis can be used again: serving")
 			}
 		default:
@@ -200,6 +201,14 @@ func (k *keeper) follow(ctx context.Context) {
 			k.d.ready.Store(serving)
 			k.d.server.SetServing(serving)
 		}
+	}
+}
+
+// reapply puts the policies back into a Redis that was away: it may have come
+// back empty.
+func (k *keeper) reapply(ctx context.Context) {
+	if err := k.d.apply(ctx, k.policies); err != nil {
+		k.log.ErrorContext(ctx, "the policies of the file could not be put into redis again", "error", err, "cause", cause(err))
 	}
 }
 

@@ -66,6 +66,10 @@ func TestServeWaitsForRedis(t *testing.T) {
 	awaitHealth(t, addr, healthpb.HealthCheckResponse_NOT_SERVING)
 	redis.Restart(t)
 	awaitHealth(t, addr, healthpb.HealthCheckResponse_SERVING)
+	// It kept nothing on disk and has come back empty; the file's policies are there.
+	if _, err := retry.ReportFailure(t.Context(), quickFailure("a")); err != nil {
+		t.Errorf("a report once Redis is back: %v", err)
+	}
 	p.Signal(syscall.SIGTERM)
 	if code := p.Wait(); code != 0 {
 		t.Errorf("exit status %d after SIGTERM", code)

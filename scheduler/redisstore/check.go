@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -45,11 +46,37 @@ func (s *Store) checkServers(ctx context.Context) error {
 	if !ok {
 		return s.checkServer(ctx, s.client)
 	}
-	err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return s.checkServer(ctx, node) })
+	err := s.checkMasters(ctx, cluster)
 	if err != nil && isReply(err) && strings.Contains(err.Error(), "cluster support disabled") {
 		return errNotCluster
 	}
 	return s.typed("ask the nodes of the cluster", err)
+}
+
+// checkMasters checks the primaries of a Cluster. One that does not answer pauses
+// its own shards only, and is left to its replica; so long as any answers, the
+// Cluster can be used.
+func (s *Store) checkMasters(ctx context.Context, cluster *redis.ClusterClient) error {
+	var mu sync.Mutex
+	var answered bool
+	var away error
+	err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+		err := s.checkServer(ctx, node)
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case err == nil:
+			answered = true
+		case isUnavailable(err):
+			away = err
+			return nil
+		}
+		return err
+	})
+	if err == nil && !answered {
+		return away
+	}
+	return err
 }
 
 var errNotCluster = &UnfitError{

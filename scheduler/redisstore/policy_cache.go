@@ -14,6 +14,10 @@ import (
 const (
 	policyFresh  = 400 * time.Millisecond
 	policyUsable = 900 * time.Millisecond
+	// policyUsableAway is how old it may be while the node that keeps the policies
+	// is away: then nobody can have changed it, and the other nodes of a Cluster
+	// need not wait.
+	policyUsableAway = time.Minute
 )
 
 // policyTries is how often a policy is asked for before an attempt that has just
@@ -36,7 +40,7 @@ func (s *Store) RecentPolicy(ctx context.Context, namespace, id string) (*schedu
 			s.policies.put(key, rec, readAt)
 			return rec, nil
 		}
-		if rec := s.policies.failed(key, time.Now()); rec != nil {
+		if rec := s.policies.failed(key, time.Now(), isUnavailable(err)); rec != nil {
 			return rec, nil
 		}
 		if ctx.Err() != nil || !isUnavailable(err) {
@@ -64,6 +68,8 @@ type cachedPolicy struct {
 	readAt time.Time
 	// renewing says that a caller is reading it again.
 	renewing bool
+	// awayUntil is until when nobody asks again, after Redis did not answer.
+	awayUntil time.Time
 }
 
 // get returns a policy that may be used, nil when the caller is to read it.
@@ -75,7 +81,7 @@ func (c *policyCache) get(key policyKey, now time.Time) *scheduler.PolicyRecord 
 		return nil
 	}
 	age := now.Sub(p.readAt)
-	if age < policyFresh || (age < policyUsable && p.renewing) {
+	if age < policyFresh || (age < policyUsable && p.renewing) || (age < policyUsableAway && now.Before(p.awayUntil)) {
 		return p.rec
 	}
 	p.renewing = true
@@ -104,8 +110,8 @@ func (c *policyCache) set(key policyKey, p *cachedPolicy) {
 }
 
 // failed lets the next caller try to renew a policy, and returns it as long as it
-// may be used.
-func (c *policyCache) failed(key policyKey, now time.Time) *scheduler.PolicyRecord {
+// may be used, which is longer where Redis is away.
+func (c *policyCache) failed(key policyKey, now time.Time, away bool) *scheduler.PolicyRecord {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.of[key]
@@ -113,7 +119,11 @@ func (c *policyCache) failed(key policyKey, now time.Time) *scheduler.PolicyReco
 		return nil
 	}
 	p.renewing = false
-	if now.Sub(p.readAt) < policyUsable {
+	usable := policyUsable
+	if away {
+		usable, p.awayUntil = policyUsableAway, now.Add(policyFresh)
+	}
+	if now.Sub(p.readAt) < usable {
 		return p.rec
 	}
 	return nil
