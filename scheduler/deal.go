@@ -192,8 +192,8 @@ func (d *dispatcher) hand(ctx context.Context, deal []*dealt) bool {
 			failed = got.Err
 			continue
 		}
-		for n, t := range got.Tasks {
-			tasks, subs = append(tasks, t), append(subs, deal[i].subOf(n))
+		for _, t := range got.Tasks {
+			tasks, subs = append(tasks, t), append(subs, deal[i].subOf(t))
 		}
 	}
 	d.deliver(ctx, tasks, subs)
@@ -216,8 +216,10 @@ func (d *dispatcher) tell(ctx context.Context, failed error) {
 	d.failing = failed != nil
 }
 
-// subOf returns the subscription of the claim's n-th task.
-func (c *dealt) subOf(n int) *Subscription {
+// subOf returns the subscription of a task that the claim took. Its nonce tells
+// the place: an answer may lack tasks that were taken with it.
+func (c *dealt) subOf(t *Task) *Subscription {
+	n := slices.Index(c.claim.Nonces, t.Fence.Nonce)
 	for i, slot := range c.claim.Slots {
 		if n < slot.Count {
 			return c.subs[i]
@@ -245,6 +247,11 @@ func (d *dispatcher) take(c *dealt, got Claimed) {
 		d.s.clock.heard(got.NowMS)
 	}
 	sh.headMS = earlier(got.NextMS, sh.notedMS)
+	if len(got.Tasks) == 0 && sh.headMS != 0 && sh.headMS <= got.NowMS {
+		// What is due cannot be claimed by this version: asking again at once would
+		// only spin. The recheck brings it up again.
+		sh.headMS = earlier(got.NowMS+fallbackInterval.Milliseconds(), sh.notedMS)
+	}
 }
 
 // settleDeal ends the reservation of a deal whose claim has been answered.

@@ -164,8 +164,9 @@ func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (*Del
 		Nonces: nonces(1),
 	}
 	got := s.store.Claim(ctx, []Claim{claim})[0]
-	if got.Err != nil {
-		// It may have been carried out all the same: then the lease bears our nonce.
+	if len(got.Tasks) == 0 {
+		// It may have been carried out all the same, by this call or by a first try of
+		// it whose answer was lost: then the lease bears our nonce.
 		now, err := s.current(ctx, t.Key)
 		if err != nil || now.State != StateLeased || now.Fence.Nonce != claim.Nonces[0] {
 			return nil, got.Err

@@ -221,8 +221,9 @@ type PolicyStore interface {
 	Policy(ctx context.Context, namespace, id string) (*PolicyRecord, error)
 
 	// RecentPolicy is Policy for judging reports, which takes no round trip in the
-	// usual case: what it returns was so at some moment of the last second. A
-	// policy that is new is always found.
+	// usual case: what it returns was so at some moment of the last second, or, while
+	// the node that keeps the policies is away, of the last minute. A policy that is
+	// new is always found.
 	RecentPolicy(ctx context.Context, namespace, id string) (*PolicyRecord, error)
 
 	// PutPolicy writes rec if the policy's revision is still expect (0: there is

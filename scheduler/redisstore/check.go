@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -107,6 +108,10 @@ func (s *Store) checkServer(ctx context.Context, client redis.Cmdable) error {
 	case mode == "standalone" && s.cluster:
 		return errNotCluster
 	}
+	if info["role"] == "slave" {
+		// It may be promoted, or the address may come to lead to another.
+		return s.failure("check the role", errReplica)
+	}
 	version := info["redis_version"]
 	major, _, _ := strings.Cut(version, ".")
 	if n, err := strconv.Atoi(major); err == nil && n < minMajor {
@@ -114,6 +119,8 @@ func (s *Store) checkServer(ctx context.Context, client redis.Cmdable) error {
 	}
 	return s.checkEviction(ctx, client, info)
 }
+
+var errReplica = errors.New("the server is a replica, which takes no writes")
 
 // checkEviction makes sure that the server throws nothing away by itself.
 func (s *Store) checkEviction(ctx context.Context, client redis.Cmdable, info map[string]string) error {

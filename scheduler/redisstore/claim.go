@@ -129,10 +129,11 @@ func (s *Store) claimed(ctx context.Context, c *scheduler.Claim, now, answer any
 		}
 		t, err := s.member(entry[0], entry[1])
 		if err != nil {
-			// Those of the claim that can be read come again with its repeat, as does
-			// this one with its lease's end: an answer with a part of them would
-			// leave nobody to know.
-			return scheduler.Claimed{NowMS: nowMS, Err: err}
+			// It must not keep the others from their workers. It comes again with its
+			// lease's end, perhaps to a version that can read it.
+			s.log.ErrorContext(ctx, "a task that was claimed cannot be read and is left alone",
+				"queue", c.Queue.Name, "shard", c.Shard, "error", err)
+			continue
 		}
 		got.Tasks = append(got.Tasks, t)
 	}

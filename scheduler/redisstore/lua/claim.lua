@@ -225,11 +225,15 @@ for c = 1, count do
         records = call('MGET', unpack(tasks))
       end
     end
-    for _, rec in ipairs(records) do
-      if rec and byte(rec, 9) ~= FORMAT then
-        return redis.error_reply('FORMAT a task due in this queue was written by another version of retryd')
+    -- What another version has written is left to those that know it, and stops
+    -- nothing else.
+    local ours, readable = {}, {}
+    for i, rec in ipairs(records) do
+      if not rec or byte(rec, 9) == FORMAT then
+        ours[#ours + 1], readable[#readable + 1] = names[i], rec
       end
     end
+    names, records = ours, readable
     local got, mended = take(key, prefix, names, records, slots, nonces, memory, id)
     if key ~= due and #names > 0 then
       headOf(key, heads, queues, prefix, true)

@@ -230,6 +230,7 @@ for _, q in ipairs(order) do
   end
 end
 if #hints > 0 then
-  call('PUBLISH', ARGV[4], ARGV[5] .. table.concat(hints))
+  -- All is written: a user who may not publish must not be told that it failed.
+  redis.pcall('PUBLISH', ARGV[4], ARGV[5] .. table.concat(hints))
 end
 return reply
