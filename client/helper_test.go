@@ -16,8 +16,8 @@ import (
 
 	"github.com/retryd/retryd/client"
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/internal/teststore"
 	"github.com/retryd/retryd/scheduler"
-	"github.com/retryd/retryd/scheduler/memstore"
 	"github.com/retryd/retryd/server"
 )
 
@@ -66,7 +66,7 @@ func (w *wire) client(t *testing.T, opts ...client.Option) *client.Client {
 type site struct {
 	wire
 	t     *testing.T
-	store *memstore.Store
+	store scheduler.Store
 
 	mu   sync.Mutex
 	halt func()
@@ -74,7 +74,7 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{t: t, store: memstore.New(memstore.Config{})}
+	s := &site{t: t, store: teststore.New(t)}
 	s.serve()
 	t.Cleanup(s.stop)
 	return s

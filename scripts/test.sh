@@ -18,3 +18,6 @@ fi
 scripts/ensure.sh redis-server || true
 # shellcheck disable=SC2086 # race is one word or none
 "$go" test $race -shuffle=on "$@" ./...
+# The tests of the upper layers once more, on Redis, as far as they are not in virtual time.
+# shellcheck disable=SC2086 # race is one word or none
+RETRYD_TEST_STORE=redis "$go" test $race -shuffle=on "$@" ./server ./client

@@ -17,8 +17,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/internal/teststore"
 	"github.com/retryd/retryd/scheduler"
-	"github.com/retryd/retryd/scheduler/memstore"
 	"github.com/retryd/retryd/server"
 )
 
@@ -38,7 +38,7 @@ type site struct {
 // setup serves until the test ends.
 func setup(tb testing.TB, cfg server.Config) *site {
 	tb.Helper()
-	return setupOn(tb, cfg, memstore.New(memstore.Config{}))
+	return setupOn(tb, cfg, teststore.New(tb))
 }
 
 func setupOn(tb testing.TB, cfg server.Config, store scheduler.Store) *site {
