@@ -238,6 +238,7 @@ func (d *dispatcher) take(c *dealt, got Claimed) {
 		sh.unsure = c
 		return
 	}
+	repeated := sh.unsure != nil
 	sh.unsure = nil
 	if len(got.Tasks) == 0 && got.NextMS > got.NowMS && got.NextMS <= d.s.clock.nowMS() {
 		// Our clock runs ahead of the store's: nothing is early, but asking again
@@ -247,9 +248,10 @@ func (d *dispatcher) take(c *dealt, got Claimed) {
 		d.s.clock.heard(got.NowMS)
 	}
 	sh.headMS = earlier(got.NextMS, sh.notedMS)
-	if len(got.Tasks) == 0 && sh.headMS != 0 && sh.headMS <= got.NowMS {
-		// What is due cannot be claimed by this version: asking again at once would
-		// only spin. The recheck brings it up again.
+	if len(got.Tasks) == 0 && !repeated && sh.headMS != 0 && sh.headMS <= got.NowMS {
+		// A claim that was not a repeat took nothing of what is due, which this
+		// version then cannot read: asking again at once would only spin. The recheck
+		// brings it up again.
 		sh.headMS = earlier(got.NowMS+fallbackInterval.Milliseconds(), sh.notedMS)
 	}
 }

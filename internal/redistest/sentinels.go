@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Sentinels watch over a master and its replica.
@@ -83,10 +84,23 @@ func (s *Sentinels) URL() string {
 	return "redis://" + strings.Join(addrs, ",") + "/?master_name=" + master
 }
 
-// Failover asks for one while the master is up.
+// SentinelURL is where one of the Sentinels is, taken for a server.
+func (s *Sentinels) SentinelURL() string { return s.list[0].URL() }
+
+// Failover asks for one while the master is up, until it is granted: a Sentinel
+// that has just met the replica does not take it for fit yet.
 func (s *Sentinels) Failover(tb testing.TB) {
 	tb.Helper()
-	s.list[0].Do(tb, "SENTINEL", "FAILOVER", master)
+	for deadline := time.Now().Add(startTimeout); ; {
+		_, err := s.list[0].Command(context.WithoutCancel(tb.Context()), "SENTINEL", "FAILOVER", master)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			tb.Fatalf("the Sentinel refuses to fail over: %v", err)
+		}
+		<-time.After(100 * time.Millisecond)
+	}
 }
 
 // AwaitMaster waits until all Sentinels say that a server is the master.

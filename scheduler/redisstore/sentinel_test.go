@@ -12,18 +12,19 @@ import (
 
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
-	sentinel := redistest.StartSentinel(t)
-	cfg := redisstore.Config{URL: sentinel.URL(), Shards: 4}
+	sentinels := redistest.StartSentinels(t, 1)
+	cfg := redisstore.Config{URL: sentinels.URL(), Shards: 4}
 	s := newStore(t, cfg)
 	if err := s.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	wantDone(t, s.Commit(t.Context(), creations(0, 200)))
 	// The new master has what the old one had acknowledged.
-	for size := sentinel.Servers[0].Do(t, "DBSIZE"); sentinel.Servers[1].Do(t, "DBSIZE") != size; {
+	for size := sentinels.Master.Do(t, "DBSIZE"); sentinels.Replica.Do(t, "DBSIZE") != size; {
 		<-time.After(time.Millisecond)
 	}
-	sentinel.Failover(t)
+	sentinels.Failover(t)
+	sentinels.AwaitMaster(t, sentinels.Replica)
 
 	// Until the old master is told, it goes on taking what is lost with it: see
 	// docs/redis.md. From then on all goes to the new one.
@@ -33,7 +34,7 @@ func TestSentinelFailover(t *testing.T) {
 	for from := 200; ; from++ {
 		changes := creations(from, 1)
 		got := s.Commit(ctx, changes)[0]
-		if got.Err == nil && sentinel.Servers[1].Do(t, "EXISTS", s.TaskKey(changes[0].Key)) == "1" {
+		if got.Err == nil && sentinels.Replica.Do(t, "EXISTS", s.TaskKey(changes[0].Key)) == "1" {
 			break
 		}
 		if got.Err != nil {
@@ -53,8 +54,8 @@ func TestSentinelFailover(t *testing.T) {
 
 func TestCheckOfASentinelTakenForAServer(t *testing.T) {
 	t.Parallel()
-	sentinel := redistest.StartSentinel(t)
-	if err := newStore(t, redisstore.Config{URL: sentinel.Sentinel.URL()}).Check(t.Context()); !isUnfit(err) {
+	sentinels := redistest.StartSentinels(t, 1)
+	if err := newStore(t, redisstore.Config{URL: sentinels.SentinelURL()}).Check(t.Context()); !isUnfit(err) {
 		t.Errorf("check: %v", err)
 	}
 }
