@@ -103,7 +103,8 @@ func TestRedisAway(t *testing.T) {
 func TestForeignRecords(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	s := newStore(t, redisstore.Config{URL: redistest.Shared(t).URL(), Prefix: redistest.Prefix(t), Shards: 1})
+	var log strings.Builder
+	s := newStore(t, redisstore.Config{URL: redistest.Shared(t).URL(), Prefix: redistest.Prefix(t), Shards: 1, Log: textLog(&log)})
 	got := s.Commit(ctx, creations(0, 1))
 	wantDone(t, got)
 	task := got[0].Task
@@ -120,9 +121,16 @@ func TestForeignRecords(t *testing.T) {
 		}
 	}
 
-	// Claims go on with what they know, in this queue and in others.
+	// Claims and pages go on with what they know, in this queue and in others.
 	ours, other := dueTask("ours", task.Spec.Queue, task.DueMS+1), dueTask("other", "another", 1)
 	wantDone(t, s.Commit(ctx, []scheduler.Change{{Key: ours.Key, Task: ours}, {Key: other.Key, Task: other}}))
+	page, err := s.Due(ctx, task.Queue(), 0, scheduler.Place{}, 1)
+	if err != nil || len(page.Tasks) != 1 || page.Tasks[0].Key.ID != "ours" {
+		t.Errorf("due: %+v, error %v, want the one task that can be read", page, err)
+	}
+	if !strings.Contains(log.String(), "passed over") {
+		t.Errorf("the log does not tell of it: %s", log.String())
+	}
 	claim := func(q scheduler.QueueKey) scheduler.Claim {
 		return scheduler.Claim{ID: 1, Replica: "r", Queue: q, Slots: []scheduler.Slot{{Count: 5, LeaseMS: 1000}}, Nonces: []uint64{1, 2, 3, 4, 5}}
 	}

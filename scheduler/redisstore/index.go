@@ -73,51 +73,40 @@ func (s *Store) Queues(ctx context.Context, shard int, after scheduler.QueueKey,
 
 // Due returns a page of what is due, of at most 100 tasks.
 func (s *Store) Due(ctx context.Context, queue scheduler.QueueKey, shard int, after scheduler.Place, limit int) (scheduler.Page, error) {
-	namespace := escape(queue.Namespace) + ","
-	entries, nextMS, err := s.page(ctx, s.keys.due(shard, queue), s.keys.shards[shard]+"t:"+namespace, after.MS, after.Key.ID, limit)
-	page := scheduler.Page{NextMS: nextMS}
-	for _, e := range entries {
-		t, err := s.decode(scheduler.TaskKey{Namespace: queue.Namespace, ID: e.member}, e.record)
-		if err != nil {
-			return scheduler.Page{}, err
-		}
-		page.Tasks = append(page.Tasks, t)
+	key := func(id string) (scheduler.TaskKey, error) {
+		return scheduler.TaskKey{Namespace: queue.Namespace, ID: id}, nil
 	}
-	return page, err
+	namespace := escape(queue.Namespace) + ","
+	tasks, nextMS, err := s.page(ctx, s.keys.due(shard, queue), s.keys.shards[shard]+"t:"+namespace, key, after.MS, after.Key.ID, limit)
+	return scheduler.Page{Tasks: tasks, NextMS: nextMS}, err
 }
 
 // Ending returns a page of what is to end, of at most 100 tasks.
 func (s *Store) Ending(ctx context.Context, shard int, after scheduler.Place, limit int) ([]*scheduler.Task, error) {
+	key := func(name string) (scheduler.TaskKey, error) {
+		namespace, id, err := splitMember(name)
+		return scheduler.TaskKey{Namespace: namespace, ID: id}, err
+	}
 	var name string
 	if after.Key != (scheduler.TaskKey{}) {
 		name = member(after.Key.Namespace, after.Key.ID)
 	}
-	entries, _, err := s.page(ctx, s.keys.ending(shard), s.keys.shards[shard]+"t:", after.MS, name, limit)
-	var out []*scheduler.Task
-	for _, e := range entries {
-		t, err := s.member(e.member, e.record)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, t)
-	}
-	return out, err
+	tasks, _, err := s.page(ctx, s.keys.ending(shard), s.keys.shards[shard]+"t:", key, after.MS, name, limit)
+	return tasks, err
 }
 
-// entry is one of an index's: a member and its task's record.
-type entry struct{ member, record string }
-
-// page reads entries until there are as many as asked for: those without a
-// record, which should not be, must not look like the index's end to a caller
-// who gets fewer.
-func (s *Store) page(ctx context.Context, index, taskPrefix string, afterMS int64, after string, limit int) ([]entry, int64, error) {
+// page reads an index until there are as many tasks as asked for: entries without
+// a record, which should not be, and those whose record another version has
+// written must neither look like the index's end to a caller who gets fewer nor
+// keep the tasks behind them from being seen. key is the task of an entry.
+func (s *Store) page(ctx context.Context, index, taskPrefix string, key func(member string) (scheduler.TaskKey, error), afterMS int64, after string, limit int) ([]*scheduler.Task, int64, error) {
 	limit = min(limit, maxPerScript)
-	var entries []entry
+	var tasks []*scheduler.Task
 	for {
 		c := &call{
 			script: s.scripts.page,
 			keys:   []string{index},
-			args:   []any{s.nowArg(), taskPrefix, strconv.FormatInt(afterMS, 10), after, strconv.Itoa(limit - len(entries))},
+			args:   []any{s.nowArg(), taskPrefix, strconv.FormatInt(afterMS, 10), after, strconv.Itoa(limit - len(tasks))},
 		}
 		s.run(ctx, c)
 		if c.err != nil {
@@ -131,7 +120,7 @@ func (s *Store) page(ctx context.Context, index, taskPrefix string, afterMS int6
 		if !ok || len(found)%3 != 0 {
 			return nil, 0, errReply
 		}
-		asked := limit - len(entries)
+		asked := limit - len(tasks)
 		for i := 0; i < len(found); i += 3 {
 			m, ok1 := found[i].(string)
 			ms, ok2 := scoreOf(found[i+1])
@@ -139,12 +128,25 @@ func (s *Store) page(ctx context.Context, index, taskPrefix string, afterMS int6
 				return nil, 0, errReply
 			}
 			if record, ok := found[i+2].(string); ok {
-				entries = append(entries, entry{m, record})
+				if t, err := s.entry(m, record, key); err == nil {
+					tasks = append(tasks, t)
+				} else {
+					s.log.ErrorContext(ctx, "a task cannot be read and is passed over", "index", index, "error", err)
+				}
 			}
 			afterMS, after = ms, m
 		}
-		if len(entries) >= limit || len(found)/3 < asked {
-			return entries, nextMS, nil
+		if len(tasks) >= limit || len(found)/3 < asked {
+			return tasks, nextMS, nil
 		}
 	}
+}
+
+// entry decodes the task of an entry of an index.
+func (s *Store) entry(member, record string, key func(member string) (scheduler.TaskKey, error)) (*scheduler.Task, error) {
+	k, err := key(member)
+	if err != nil {
+		return nil, err
+	}
+	return s.decode(k, record)
 }
