@@ -117,10 +117,7 @@ func (s *Scheduler) commitTurn(ctx context.Context, jobs []*commitJob) {
 			j.done = true
 			continue
 		}
-		c := Change{Key: j.key, Task: j.next, DecidedMS: nowMS, Final: j.nowMS != 0}
-		if j.believed != nil {
-			c.Expect = j.believed.Version
-		}
+		c := Change{Key: j.key, Before: j.believed, Task: j.next, DecidedMS: nowMS, Final: j.nowMS != 0}
 		changes, writing = append(changes, c), append(writing, j)
 	}
 	if len(changes) == 0 {

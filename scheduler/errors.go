@@ -20,8 +20,12 @@ const (
 	KindPolicyNotFound
 	KindJobNotFound
 	KindTaskNotFound
+	KindQueueNotFound
+	KindGroupNotFound
 	KindPolicyExists
+	KindJobExists
 	KindPolicyDeleted
+	KindPolicyInUse
 	KindKeyReused
 	KindLeaseLost
 	KindLeaseRequired

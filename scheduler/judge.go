@@ -166,8 +166,8 @@ func (s *Scheduler) fail(ctx context.Context, t *Task, r *Report, attempt int, n
 	if next.FirstFailureMS == 0 {
 		next.FirstFailureMS = nowMS
 	}
-	next.follow(&rec.Decision, nowMS, pol.deadLetterRetentionMS)
 	next.History, next.Dropped = t.withRecord(rec)
+	next.follow(&rec.Decision, nowMS, pol.deadLetterRetentionMS)
 	return verdict{answer: Answer{TaskID: t.Key.ID, Record: rec}, next: &next}
 }
 

@@ -1,10 +1,6 @@
 package scheduler
 
-import (
-	"context"
-
-	"github.com/retryd/retryd/policy"
-)
+import "context"
 
 // Store keeps tasks and policies, atomically, and knows nothing of what they
 // mean: the engine decides on the state that it believes in, and the store
@@ -38,13 +34,9 @@ type Store interface {
 	CheckLeases(ctx context.Context, leases []LeaseCheck) []LeaseChecked
 
 	// Heads returns, for each queue in order and each shard, the earliest LookMS
-	// in it, or 0 where there is nothing.
+	// in it, or 0 where there is nothing. For a paused queue it is no earlier than
+	// the end of the pause, and 0 where that has none.
 	Heads(ctx context.Context, queues []QueueKey) ([][]int64, error)
-
-	// Queues returns a page of the queues in which shard has something to look
-	// at, whatever the time, after the queue given (the zero QueueKey: from the
-	// first).
-	Queues(ctx context.Context, shard int, after QueueKey, limit int) ([]QueueKey, error)
 
 	// Due returns a page of the tasks of a queue and shard whose LookMS is not
 	// after now, in its order, after the place given, and when the next one comes.
@@ -55,11 +47,22 @@ type Store interface {
 	// now, in its order, after the place given.
 	Ending(ctx context.Context, shard int, after Place, limit int) ([]*Task, error)
 
+	// Browse reads parts of indexes, each alone, in order. It writes nothing.
+	Browse(ctx context.Context, parts []Part) []Browsed
+
+	// DeadLetterGroups returns the fingerprints of a queue's dead letters over all
+	// shards, in no order.
+	DeadLetterGroups(ctx context.Context, queue QueueKey) ([]DeadLetterGroup, error)
+
+	QueueStore
+	GroupStore
+
 	// Hints calls hint for work that another replica has put at the head of a
 	// queue, until ctx ends. Hints may be lost.
 	Hints(ctx context.Context, hint func(Hint)) error
 
 	PolicyStore
+	JobStore
 }
 
 // Loaded is the answer to one key of Load.
@@ -74,20 +77,33 @@ type Loaded struct {
 type OpID uint64
 
 // Change is one write of one task.
+//
+// With the task, and as atomically, the store moves its places in the indexes
+// ([Task.Entries]) and what is counted of it ([TallyOf]).
 type Change struct {
 	Key TaskKey
-	// Expect is the version that the engine believes in; 0 means that there is
-	// no such task.
-	Expect int64
+	// Before is the task as the engine believes it is; nil means that there is no
+	// such task. Of it, the store compares the version alone.
+	Before *Task
 	// Task is what the task becomes, nil when it goes. The store gives it its
-	// Version: one above Expect, and no lower than its clock in microseconds.
+	// Version: one above that of Before, and no lower than its clock in
+	// microseconds.
 	Task *Task
-	// DecidedMS is the store's time as the engine believed it. The store refuses
-	// one ahead of its clock by more than MaxAheadMS or behind it by more than
-	// MaxBehindMS, unless Final is set, which says that the engine decided at a
-	// time that the store has told it. 0 is not checked.
+	// DecidedMS is the store's time as the engine believed it, under whose hour the
+	// change is counted. The store refuses one ahead of its clock by more than
+	// MaxAheadMS or behind it by more than MaxBehindMS, unless Final is set, which
+	// says that the engine decided at a time that the store has told it. 0 is not
+	// checked.
 	DecidedMS int64
 	Final     bool
+}
+
+// Expect is the version that the change expects, 0 where it expects no task.
+func (c *Change) Expect() int64 {
+	if c.Before == nil {
+		return 0
+	}
+	return c.Before.Version
 }
 
 // How far an engine's now may be from the store's.
@@ -127,7 +143,7 @@ type Committed struct {
 // whose time has come, or a LEASED one whose lease has ended, which counts as an
 // expiry. Each claimed task becomes LEASED with a new fence, its Delivery one
 // higher, its lease end at the store's now plus the slot's length, and Released
-// cleared.
+// cleared. Nothing is claimed from a queue that is paused.
 type Claim struct {
 	// ID and Replica make a claim idempotent: a repeat of a replica's last claim of
 	// this queue and shard returns the tasks that it took and that still carry the
@@ -158,8 +174,11 @@ type Claimed struct {
 	// Tasks are those claimed, in the order of the slots that they fill.
 	Tasks []*Task
 	// NextMS is the earliest LookMS left in the queue and shard, which may be
-	// due already; 0 when there is nothing.
+	// due already; 0 when there is nothing. While the queue is paused it is no
+	// earlier than the end of the pause, and 0 where that has none.
 	NextMS int64
+	// Paused says that the queue is paused.
+	Paused bool
 	// NowMS is the store's clock.
 	NowMS int64
 	Err   error
@@ -201,35 +220,4 @@ type Hint struct {
 	Queue QueueKey
 	Shard int
 	DueMS int64
-}
-
-// PolicyRecord is a policy as it is kept.
-type PolicyRecord struct {
-	Namespace string
-	// Policy is normalized.
-	Policy policy.Policy
-	// Revision starts at 1 and rises by one with every write.
-	Revision           int64
-	CreateMS, UpdateMS int64
-	// DeleteMS is when the policy was soft-deleted, 0 while it is not.
-	DeleteMS int64
-}
-
-// PolicyStore keeps policies. They are few, and read far more than written.
-type PolicyStore interface {
-	// Policy returns a policy, soft-deleted ones too, or nil.
-	Policy(ctx context.Context, namespace, id string) (*PolicyRecord, error)
-
-	// RecentPolicy is Policy for judging reports, which takes no round trip in the
-	// usual case: what it returns was so at some moment of the last second, or, while
-	// the node that keeps the policies is away, of the last minute. A policy that is
-	// new is always found.
-	RecentPolicy(ctx context.Context, namespace, id string) (*PolicyRecord, error)
-
-	// PutPolicy writes rec if the policy's revision is still expect (0: there is
-	// none), and says whether it did.
-	PutPolicy(ctx context.Context, rec *PolicyRecord, expect int64) (bool, error)
-
-	// Policies returns all policies of a namespace, soft-deleted ones too, by id.
-	Policies(ctx context.Context, namespace string) ([]*PolicyRecord, error)
 }

@@ -137,6 +137,9 @@ type Task struct {
 	HoldCondition string
 	HoldMS        int64
 	DeadReason    policy.Reason
+	// Fingerprint is a dead letter's: it is the same for all that have failed in the
+	// same way.
+	Fingerprint Fingerprint
 	// EndMS is when the task died or ended; ExpireMS is when its record goes.
 	EndMS, ExpireMS int64
 

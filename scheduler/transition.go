@@ -45,6 +45,7 @@ func (t *Task) die(reason policy.Reason, nowMS, retentionMS int64) {
 	t.DueMS, t.RetriesLeft = 0, 0
 	t.HoldCondition, t.HoldMS = "", 0
 	t.clearLease()
+	t.Fingerprint = fingerprintOf(t.LastFailure())
 }
 
 // end ends the task for good: it keeps what answers a late report, and nothing
@@ -52,7 +53,7 @@ func (t *Task) die(reason policy.Reason, nowMS, retentionMS int64) {
 func (t *Task) end(state State, nowMS, retentionMS int64) {
 	t.State = state
 	t.EndMS, t.ExpireMS = nowMS, nowMS+retentionMS
-	t.DueMS, t.RetriesLeft, t.DeadReason = 0, 0, policy.ReasonUnspecified
+	t.DueMS, t.RetriesLeft, t.DeadReason, t.Fingerprint = 0, 0, policy.ReasonUnspecified, 0
 	t.HoldCondition, t.HoldMS = "", 0
 	t.clearLease()
 	t.Spec.Payload, t.Spec.Attributes = nil, nil

@@ -45,7 +45,8 @@ func (s *Store) claim(c scheduler.Claim, nowMS int64) scheduler.Claimed {
 				got.Tasks = append(got.Tasks, t)
 			}
 		}
-		got.NextMS = s.head(c.Queue, c.Shard)
+		got.NextMS = s.openHead(c.Queue, c.Shard, nowMS)
+		_, got.Paused = s.pause(c.Queue, nowMS)
 		return got
 	}
 	taking := s.dueFor(c, nowMS)
@@ -58,6 +59,7 @@ func (s *Store) claim(c scheduler.Claim, nowMS int64) scheduler.Claimed {
 			}
 			t := lease(taking[n], slot, c.Nonces[n], nowMS)
 			s.replace(taking[n], t)
+			s.count(taking[n], t, nowMS, nowMS)
 			got.Tasks = append(got.Tasks, t)
 			last.tasks, last.fence = append(last.tasks, t.Key), append(last.fence, t.Fence)
 			n++
@@ -66,12 +68,16 @@ func (s *Store) claim(c scheduler.Claim, nowMS int64) scheduler.Claimed {
 	if c.Replica != "" {
 		s.claims[key] = last
 	}
-	got.NextMS = s.head(c.Queue, c.Shard)
+	got.NextMS = s.openHead(c.Queue, c.Shard, nowMS)
+	_, got.Paused = s.pause(c.Queue, nowMS)
 	return got
 }
 
 // dueFor returns the tasks that the claim takes, in order.
 func (s *Store) dueFor(c scheduler.Claim, nowMS int64) []*scheduler.Task {
+	if _, paused := s.pause(c.Queue, nowMS); paused {
+		return nil
+	}
 	room := 0
 	for _, slot := range c.Slots {
 		room += slot.Count
@@ -87,7 +93,7 @@ func (s *Store) dueFor(c scheduler.Claim, nowMS int64) []*scheduler.Task {
 		return []*scheduler.Task{t}
 	}
 	var out []*scheduler.Task
-	if due, ok := s.index[c.Shard].due.Get(idOf(c.Queue)); ok {
+	if due, ok := s.shard[c.Shard].index[dueIndex(c.Queue)]; ok {
 		due.Scan(func(p scheduler.Place) bool {
 			if p.MS > nowMS || len(out) == room {
 				return false

@@ -7,6 +7,9 @@ import (
 	"github.com/retryd/retryd/scheduler"
 )
 
+// queueID orders queues.
+type queueID string
+
 func idOf(q scheduler.QueueKey) queueID { return queueID(q.Namespace + "\x00" + q.Name) }
 
 func (id queueID) key() scheduler.QueueKey {
@@ -14,9 +17,13 @@ func (id queueID) key() scheduler.QueueKey {
 	return scheduler.QueueKey{Namespace: namespace, Name: name}
 }
 
+func dueIndex(q scheduler.QueueKey) scheduler.Index {
+	return scheduler.Index{Kind: scheduler.IndexDue, Namespace: q.Namespace, Name: q.Name}
+}
+
 // head is the earliest LookMS of a queue and shard, 0 when there is none.
 func (s *Store) head(q scheduler.QueueKey, shard int) int64 {
-	due, ok := s.index[shard].due.Get(idOf(q))
+	due, ok := s.shard[shard].index[dueIndex(q)]
 	if !ok {
 		return 0
 	}
@@ -24,32 +31,32 @@ func (s *Store) head(q scheduler.QueueKey, shard int) int64 {
 	return first.MS
 }
 
+// openHead is head, but while the queue is paused no earlier than the pause's
+// end, and 0 where that has none.
+func (s *Store) openHead(q scheduler.QueueKey, shard int, nowMS int64) int64 {
+	head := s.head(q, shard)
+	switch untilMS, paused := s.pause(q, nowMS); {
+	case head == 0 || !paused:
+		return head
+	case untilMS == 0:
+		return 0
+	default:
+		return max(head, untilMS)
+	}
+}
+
 // Heads returns the earliest LookMS of each queue, by shard.
 func (s *Store) Heads(_ context.Context, queues []scheduler.QueueKey) ([][]int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	nowMS := s.nowMS()
 	out := make([][]int64, len(queues))
 	for i, q := range queues {
 		out[i] = make([]int64, s.shards)
 		for shard := range s.shards {
-			out[i][shard] = s.head(q, shard)
+			out[i][shard] = s.openHead(q, shard, nowMS)
 		}
 	}
-	return out, nil
-}
-
-// Queues returns the queues in which a shard has something to look at.
-func (s *Store) Queues(_ context.Context, shard int, after scheduler.QueueKey, limit int) ([]scheduler.QueueKey, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []scheduler.QueueKey
-	start := idOf(after)
-	s.index[shard].due.Ascend(start, func(id queueID, _ *places) bool {
-		if id != start || after == (scheduler.QueueKey{}) {
-			out = append(out, id.key())
-		}
-		return len(out) < limit
-	})
 	return out, nil
 }
 
@@ -59,7 +66,7 @@ func (s *Store) Due(_ context.Context, queue scheduler.QueueKey, shard int, afte
 	defer s.mu.Unlock()
 	nowMS := s.nowMS()
 	var page scheduler.Page
-	due, ok := s.index[shard].due.Get(idOf(queue))
+	due, ok := s.shard[shard].index[dueIndex(queue)]
 	if !ok {
 		return page, nil
 	}
@@ -77,7 +84,11 @@ func (s *Store) Ending(_ context.Context, shard int, after scheduler.Place, limi
 	defer s.mu.Unlock()
 	nowMS := s.nowMS()
 	s.forget(nowMS, forgetByPage)
-	return s.page(s.index[shard].ending, after, nowMS, limit), nil
+	ending, ok := s.shard[shard].index[scheduler.Index{Kind: scheduler.IndexEnding}]
+	if !ok {
+		return nil, nil
+	}
+	return s.page(ending, after, nowMS, limit), nil
 }
 
 // page returns the tasks at the places after the one given and not after nowMS.
@@ -93,4 +104,68 @@ func (s *Store) page(index *places, after scheduler.Place, nowMS int64, limit in
 		return true
 	})
 	return out
+}
+
+// Browse reads parts of indexes.
+func (s *Store) Browse(_ context.Context, parts []scheduler.Part) []scheduler.Browsed {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]scheduler.Browsed, len(parts))
+	for i, p := range parts {
+		out[i] = s.browse(p)
+	}
+	return out
+}
+
+func (s *Store) browse(p scheduler.Part) scheduler.Browsed {
+	var got scheduler.Browsed
+	index, ok := s.shard[p.Shard].index[p.Index]
+	if !ok {
+		return got
+	}
+	index.Ascend(p.After, func(place scheduler.Place) bool {
+		switch {
+		case place == p.After:
+		case len(got.Places) < min(p.Limit, maxBrowsed):
+			got.Places = append(got.Places, place)
+		default:
+			got.Left++
+		}
+		return true
+	})
+	return got
+}
+
+// maxBrowsed is how many places one part has at the most.
+const maxBrowsed = 1000
+
+// DeadLetterGroups returns the fingerprints of a queue's dead letters.
+func (s *Store) DeadLetterGroups(_ context.Context, queue scheduler.QueueKey) ([]scheduler.DeadLetterGroup, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	byPrint := make(map[scheduler.Fingerprint]*scheduler.DeadLetterGroup)
+	for _, sh := range s.shard {
+		for ix, index := range sh.index {
+			if ix.Kind != scheduler.IndexFingerprint || ix.Namespace != queue.Namespace || ix.Name != queue.Name {
+				continue
+			}
+			first, _ := index.Min()
+			last, _ := index.Max()
+			g := byPrint[ix.Fingerprint]
+			if g == nil {
+				g = &scheduler.DeadLetterGroup{Queue: queue, Fingerprint: ix.Fingerprint, FirstMS: first.MS}
+				byPrint[ix.Fingerprint] = g
+			}
+			g.Count += int64(index.Len())
+			g.FirstMS = min(g.FirstMS, first.MS)
+			if last.MS > g.LastMS || (last.MS == g.LastMS && last.Key.ID > g.Sample.ID) {
+				g.LastMS, g.Sample = last.MS, last.Key
+			}
+		}
+	}
+	out := make([]scheduler.DeadLetterGroup, 0, len(byPrint))
+	for _, g := range byPrint {
+		out = append(out, *g)
+	}
+	return out, nil
 }

@@ -18,12 +18,16 @@ type Store struct {
 
 	mu       sync.Mutex
 	tasks    map[scheduler.TaskKey]*scheduler.Task
-	index    []shardIndex
+	shard    []shard
 	expiring *places
-	claims   map[claimKey]lastClaim
+	// pauses holds until when a queue is paused, 0 for good.
+	pauses map[scheduler.QueueKey]int64
+	claims map[claimKey]lastClaim
 	// claimsSweptMS is when claims were last looked through.
 	claimsSweptMS int64
 	policies      map[string]map[string]*scheduler.PolicyRecord
+	jobs          map[string]map[string]*scheduler.JobRecord
+	jobsMarks     map[string]scheduler.JobsMark
 }
 
 // Config is what a Store needs to know. The zero value is the default.
@@ -35,15 +39,14 @@ type Config struct {
 	NowMS func() int64
 }
 
-// shardIndex holds the ordered places of one shard's tasks.
-type shardIndex struct {
-	// due has a queue for as long as there is something in it.
-	due    *btree.Map[queueID, *places]
-	ending *places
+// shard holds the ordered places of one shard's tasks, and what is counted of
+// them.
+type shard struct {
+	// index has an index for as long as there is something in it.
+	index  map[scheduler.Index]*places
+	queues *btree.Map[queueID, *queue]
+	groups map[scheduler.GroupKey]*group
 }
-
-// queueID orders queues.
-type queueID string
 
 // New returns an empty store.
 func New(cfg Config) *Store {
@@ -59,10 +62,18 @@ func New(cfg Config) *Store {
 		tasks:    make(map[scheduler.TaskKey]*scheduler.Task),
 		expiring: newPlaces(),
 		claims:   make(map[claimKey]lastClaim),
+		pauses:   make(map[scheduler.QueueKey]int64),
 		policies: make(map[string]map[string]*scheduler.PolicyRecord),
+		jobs:     make(map[string]map[string]*scheduler.JobRecord),
+
+		jobsMarks: make(map[string]scheduler.JobsMark),
 	}
 	for range cfg.Shards {
-		s.index = append(s.index, shardIndex{due: &btree.Map[queueID, *places]{}, ending: newPlaces()})
+		s.shard = append(s.shard, shard{
+			index:  make(map[scheduler.Index]*places),
+			queues: &btree.Map[queueID, *queue]{},
+			groups: make(map[scheduler.GroupKey]*group),
+		})
 	}
 	return s
 }
@@ -121,7 +132,7 @@ func (s *Store) commit(c scheduler.Change, nowMS int64) scheduler.Committed {
 	if now != nil {
 		version = now.Version
 	}
-	if version != c.Expect {
+	if version != c.Expect() {
 		return scheduler.Committed{Status: scheduler.CommitConflict, Task: now, NowMS: nowMS}
 	}
 	if c.DecidedMS != 0 && !c.Final && (c.DecidedMS-nowMS > scheduler.MaxAheadMS || nowMS-c.DecidedMS > scheduler.MaxBehindMS) {
@@ -129,11 +140,13 @@ func (s *Store) commit(c scheduler.Change, nowMS int64) scheduler.Committed {
 	}
 	if c.Task == nil {
 		s.remove(now)
+		s.count(now, nil, c.DecidedMS, nowMS)
 		return scheduler.Committed{NowMS: nowMS}
 	}
 	next := *c.Task
-	next.Version = max(c.Expect+1, nowMS*1000)
+	next.Version = max(c.Expect()+1, nowMS*1000)
 	s.replace(now, &next)
+	s.count(now, &next, c.DecidedMS, nowMS)
 	return scheduler.Committed{Task: &next, NowMS: nowMS}
 }
 
@@ -153,24 +166,22 @@ func (s *Store) task(key scheduler.TaskKey, nowMS int64) *scheduler.Task {
 func (s *Store) replace(now, next *scheduler.Task) {
 	s.unplace(now)
 	s.tasks[next.Key] = next
-	shard := scheduler.ShardOf(next.Key, s.shards)
-	ix := &s.index[shard]
-	if ms, ok := next.LookMS(); ok {
-		id := idOf(next.Queue())
-		due, ok := ix.due.Get(id)
+	number := scheduler.ShardOf(next.Key, s.shards)
+	sh := &s.shard[number]
+	for _, e := range next.Entries(nil) {
+		index, ok := sh.index[e.Index]
 		if !ok {
-			due = newPlaces()
-			ix.due.Set(id, due)
+			index = newPlaces()
+			sh.index[e.Index] = index
 		}
-		place := scheduler.Place{MS: ms, Key: next.Key}
-		head, found := due.Min()
-		due.Set(place)
-		if !found || ms < head.MS {
-			s.hub.send(scheduler.Hint{Queue: next.Queue(), Shard: shard, DueMS: ms})
+		head, found := index.Min()
+		index.Set(scheduler.Place{MS: e.MS, Key: next.Key})
+		if e.Index.Kind != scheduler.IndexEnding {
+			sh.know(next.Queue())
 		}
-	}
-	if ms, ok := next.EndingMS(); ok {
-		ix.ending.Set(scheduler.Place{MS: ms, Key: next.Key})
+		if e.Index.Kind == scheduler.IndexDue && (!found || e.MS < head.MS) {
+			s.hub.send(scheduler.Hint{Queue: next.Queue(), Shard: number, DueMS: e.MS})
+		}
 	}
 	if next.State.Ended() {
 		s.expiring.Set(scheduler.Place{MS: next.ExpireMS, Key: next.Key})
@@ -190,18 +201,14 @@ func (s *Store) unplace(t *scheduler.Task) {
 	if t == nil {
 		return
 	}
-	ix := &s.index[scheduler.ShardOf(t.Key, s.shards)]
-	if ms, ok := t.LookMS(); ok {
-		id := idOf(t.Queue())
-		if due, found := ix.due.Get(id); found {
-			due.Delete(scheduler.Place{MS: ms, Key: t.Key})
-			if due.Len() == 0 {
-				ix.due.Delete(id)
+	sh := &s.shard[scheduler.ShardOf(t.Key, s.shards)]
+	for _, e := range t.Entries(nil) {
+		if index, ok := sh.index[e.Index]; ok {
+			index.Delete(scheduler.Place{MS: e.MS, Key: t.Key})
+			if index.Len() == 0 {
+				delete(sh.index, e.Index)
 			}
 		}
-	}
-	if ms, ok := t.EndingMS(); ok {
-		ix.ending.Delete(scheduler.Place{MS: ms, Key: t.Key})
 	}
 	if t.State.Ended() {
 		s.expiring.Delete(scheduler.Place{MS: t.ExpireMS, Key: t.Key})

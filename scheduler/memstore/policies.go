@@ -24,19 +24,33 @@ func (s *Store) RecentPolicy(ctx context.Context, namespace, id string) (*schedu
 func (s *Store) PutPolicy(_ context.Context, rec *scheduler.PolicyRecord, expect int64) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.putPolicy(rec, expect), nil
+}
+
+// PutPolicyUnlessJobs writes a policy if no job has been written since mark.
+func (s *Store) PutPolicyUnlessJobs(_ context.Context, rec *scheduler.PolicyRecord, expect int64, mark scheduler.JobsMark) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.jobsMarks[rec.Namespace] != mark {
+		return false, nil
+	}
+	return s.putPolicy(rec, expect), nil
+}
+
+func (s *Store) putPolicy(rec *scheduler.PolicyRecord, expect int64) bool {
 	var revision int64
 	if now := s.policies[rec.Namespace][rec.Policy.ID]; now != nil {
 		revision = now.Revision
 	}
 	if revision != expect {
-		return false, nil
+		return false
 	}
 	if s.policies[rec.Namespace] == nil {
 		s.policies[rec.Namespace] = make(map[string]*scheduler.PolicyRecord)
 	}
 	kept := *rec
 	s.policies[rec.Namespace][rec.Policy.ID] = &kept
-	return true, nil
+	return true
 }
 
 // Policies returns a namespace's policies by id.

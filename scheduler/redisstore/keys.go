@@ -12,12 +12,23 @@ import (
 //
 //	<prefix>:{<shard>}:t:<ns>,<task>               string, the task's record
 //	<prefix>:{<shard>}:due:<ns>,<queue>            sorted set, task by LookMS
+//	<prefix>:{<shard>}:held:<ns>,<queue>           sorted set, task by HoldMS
+//	<prefix>:{<shard>}:heldc:<ns>,<condition>      sorted set, task by HoldMS
+//	<prefix>:{<shard>}:dead:<ns>,<queue>           sorted set, task by EndMS
+//	<prefix>:{<shard>}:deadfp:<print>:<ns>,<queue> sorted set, task by EndMS
+//	<prefix>:{<shard>}:fps:<ns>,<queue>            hash, fingerprint to count, first, last, sample
+//	<prefix>:{<shard>}:ending                      sorted set, ns,task by EndingMS
 //	<prefix>:{<shard>}:heads                       sorted set, ns,queue by its earliest LookMS
 //	<prefix>:{<shard>}:queues                      sorted set, ns,queue by name
-//	<prefix>:{<shard>}:ending                      sorted set, ns,task by EndingMS
+//	<prefix>:{<shard>}:paused                      hash, ns,queue to the end of its pause, 0 for good
+//	<prefix>:{<shard>}:count:<ns>,<queue>          hash, tasks LEASED ("l"), and under way by hour
+//	<prefix>:{<shard>}:stats:<hour>:<ns>,<queue>   hash, events by Stat
+//	<prefix>:{<shard>}:group:<ns>,<group>          hash, the counts of a group
+//	<prefix>:{<shard>}:groups                      sorted set, ns,group by its last change
 //	<prefix>:{<shard>}:claim:<replica>:<ns>,<queue>  string, the replica's last claim
 //	<prefix>:{meta}:layout                         hash, format version and number of shards
 //	<prefix>:{meta}:policy:<ns>                    hash, policy by id
+//	<prefix>:{meta}:job:<ns>                       hash, job by id; under "" the mark
 //
 // Everything of one shard lies in one slot of a Cluster: the part in braces,
 // which alone decides the slot, comes before any name that users choose, and the
@@ -51,6 +62,44 @@ func (k *keys) due(shard int, q scheduler.QueueKey) string {
 	return k.shards[shard] + "due:" + member(q.Namespace, q.Name)
 }
 
+// index is the key of an index.
+func (k *keys) index(shard int, ix scheduler.Index) string {
+	name := member(ix.Namespace, ix.Name)
+	switch ix.Kind {
+	case scheduler.IndexHeld:
+		return k.shards[shard] + "held:" + name
+	case scheduler.IndexDead:
+		return k.shards[shard] + "dead:" + name
+	case scheduler.IndexCondition:
+		return k.shards[shard] + "heldc:" + name
+	case scheduler.IndexFingerprint:
+		return k.shards[shard] + "deadfp:" + ix.Fingerprint.String() + ":" + name
+	case scheduler.IndexEnding:
+		return k.ending(shard)
+	default:
+		return k.shards[shard] + "due:" + name
+	}
+}
+
+func (k *keys) fingerprints(shard int, q scheduler.QueueKey) string {
+	return k.shards[shard] + "fps:" + member(q.Namespace, q.Name)
+}
+
+func (k *keys) count(shard int, q scheduler.QueueKey) string {
+	return k.shards[shard] + "count:" + member(q.Namespace, q.Name)
+}
+
+func (k *keys) stats(shard int, q scheduler.QueueKey, hour int64) string {
+	return k.shards[shard] + "stats:" + strconv.FormatInt(hour, 10) + ":" + member(q.Namespace, q.Name)
+}
+
+func (k *keys) group(shard int, g scheduler.GroupKey) string {
+	return k.shards[shard] + "group:" + member(g.Namespace, g.Name)
+}
+
+func (k *keys) groups(shard int) string { return k.shards[shard] + "groups" }
+func (k *keys) paused(shard int) string { return k.shards[shard] + "paused" }
+
 func (k *keys) heads(shard int) string  { return k.shards[shard] + "heads" }
 func (k *keys) queues(shard int) string { return k.shards[shard] + "queues" }
 func (k *keys) ending(shard int) string { return k.shards[shard] + "ending" }
@@ -61,6 +110,8 @@ func (k *keys) claim(shard int, replica string, q scheduler.QueueKey) string {
 
 func (k *keys) layout() string                   { return k.prefix + ":{meta}:layout" }
 func (k *keys) policies(namespace string) string { return k.prefix + ":{meta}:policy:" + namespace }
+
+func (k *keys) jobs(namespace string) string { return k.prefix + ":{meta}:job:" + namespace }
 
 // hints is the channel on which the replicas tell each other of new heads.
 func (k *keys) hints() string { return k.prefix + ":hints" }
