@@ -373,8 +373,14 @@ type Task struct {
 	Attempts []*AttemptRecord `protobuf:"bytes,19,rep,name=attempts,proto3" json:"attempts,omitempty"`
 	// How many attempts between those two spans are no longer kept. 0 means that all are there.
 	AttemptsDropped int32 `protobuf:"varint,20,opt,name=attempts_dropped,json=attemptsDropped,proto3" json:"attempts_dropped,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// What the task died of, while it is DEAD: 16 hexadecimal digits that are the same for all whose last
+	// failures have the same cause, status and code, and messages that differ only in numbers, ids and
+	// addresses. Empty in the other states.
+	Fingerprint string `protobuf:"bytes,21,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// Since when the task is HELD. Unset in the other states.
+	HoldTime      *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=hold_time,json=holdTime,proto3" json:"hold_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Task) Reset() {
@@ -547,6 +553,20 @@ func (x *Task) GetAttemptsDropped() int32 {
 	return 0
 }
 
+func (x *Task) GetFingerprint() string {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return ""
+}
+
+func (x *Task) GetHoldTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HoldTime
+	}
+	return nil
+}
+
 // AttemptRecord is one attempt in a task's history.
 type AttemptRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -690,7 +710,7 @@ const file_retry_v1_task_proto_rawDesc = "" +
 	" \x01(\tR\btimeZone\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x94\b\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xef\b\n" +
 	"\x04Task\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\tR\x05queue\x12\x16\n" +
@@ -717,7 +737,9 @@ const file_retry_v1_task_proto_rawDesc = "" +
 	"\apayload\x18\x11 \x01(\fR\apayload\x126\n" +
 	"\bdeadline\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x123\n" +
 	"\battempts\x18\x13 \x03(\v2\x17.retry.v1.AttemptRecordR\battempts\x12)\n" +
-	"\x10attempts_dropped\x18\x14 \x01(\x05R\x0fattemptsDropped\x1a=\n" +
+	"\x10attempts_dropped\x18\x14 \x01(\x05R\x0fattemptsDropped\x12 \n" +
+	"\vfingerprint\x18\x15 \x01(\tR\vfingerprint\x127\n" +
+	"\thold_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\bholdTime\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa4\x01\n" +
@@ -792,16 +814,17 @@ var file_retry_v1_task_proto_depIdxs = []int32{
 	6,  // 7: retry.v1.Task.attributes:type_name -> retry.v1.Task.AttributesEntry
 	7,  // 8: retry.v1.Task.deadline:type_name -> google.protobuf.Timestamp
 	4,  // 9: retry.v1.Task.attempts:type_name -> retry.v1.AttemptRecord
-	0,  // 10: retry.v1.AttemptRecord.trigger:type_name -> retry.v1.Trigger
-	7,  // 11: retry.v1.AttemptRecord.time:type_name -> google.protobuf.Timestamp
-	9,  // 12: retry.v1.AttemptRecord.failure:type_name -> retry.v1.Failure
-	10, // 13: retry.v1.AttemptRecord.decision:type_name -> retry.v1.Decision
-	11, // 14: retry.v1.AttemptRecord.since_previous:type_name -> google.protobuf.Duration
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	7,  // 10: retry.v1.Task.hold_time:type_name -> google.protobuf.Timestamp
+	0,  // 11: retry.v1.AttemptRecord.trigger:type_name -> retry.v1.Trigger
+	7,  // 12: retry.v1.AttemptRecord.time:type_name -> google.protobuf.Timestamp
+	9,  // 13: retry.v1.AttemptRecord.failure:type_name -> retry.v1.Failure
+	10, // 14: retry.v1.AttemptRecord.decision:type_name -> retry.v1.Decision
+	11, // 15: retry.v1.AttemptRecord.since_previous:type_name -> google.protobuf.Duration
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_retry_v1_task_proto_init() }
