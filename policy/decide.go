@@ -266,6 +266,17 @@ func (c *Compiled) retriesLeft(used int, st *State, after int64) int {
 	return left
 }
 
+// RetriesLeft is how many more retries the policy allows after the attempt that
+// st names, made at atMS: of dates only those after that moment, and as in
+// [Decision.RetriesLeft] without the limits of rules. Of st it needs Attempt and
+// FirstAttempt, and with dates LastDateMS. Under no policy (nil) there are none.
+func (c *Compiled) RetriesLeft(st State, atMS int64) int {
+	if c == nil {
+		return 0
+	}
+	return c.retriesLeft(st.retriesUsed(), &st, clampTime(atMS))
+}
+
 // lastByElapsed is the last moment that the policy's max_elapsed allows.
 func (c *Compiled) lastByElapsed(st *State, now int64) (int64, bool) {
 	if c.maxElapsedMS == 0 {

@@ -18,14 +18,11 @@ type Violation struct {
 
 // The limits of a policy; those of its parts stand with the parts.
 const (
-	maxID           = 63
-	maxDisplayName  = 200
 	maxRetries      = 1000
 	maxRules        = 64
 	maxScheduleList = 1000
 	maxMatchList    = 1000
 	maxWindows      = 32
-	maxCondition    = 100
 	minRetention    = time.Minute
 )
 
@@ -40,15 +37,7 @@ func (c *checker) add(field, format string, args ...any) {
 // is valid. Whether its pause windows leave anything free is judged from nowMS
 // on, in UTC where a window names no zone.
 func (p Policy) Validate(nowMS int64) []Violation {
-	var c checker
-	if !spelled(p.ID, maxID, "-") || strings.ToLower(p.ID) != p.ID {
-		c.add("id", "is %s; allowed: 1 to %d of a-z, 0-9 and -", quote(p.ID), maxID)
-	}
-	if !utf8.ValidString(p.DisplayName) {
-		c.add("display_name", "is not valid UTF-8")
-	} else if n := utf8.RuneCountInString(p.DisplayName); n < 1 || n > maxDisplayName {
-		c.add("display_name", "has %d characters; allowed: 1 to %d", n, maxDisplayName)
-	}
+	c := checker{ValidateNames(p.ID, p.DisplayName)}
 	c.intRange("max_retries", p.MaxRetries, maxRetries)
 	c.schedule(&p)
 	c.jitter(&p)
@@ -177,25 +166,4 @@ func (c *checker) text(field, s string) {
 	if !utf8.ValidString(s) {
 		c.add(field, "is not valid UTF-8")
 	}
-}
-
-// spelled reports whether s is 1 to most ASCII letters, digits and characters
-// of also.
-func spelled(s string, most int, also string) bool {
-	for i := range len(s) {
-		ch := s[i]
-		if (ch < 'a' || ch > 'z') && (ch < 'A' || ch > 'Z') && (ch < '0' || ch > '9') && strings.IndexByte(also, ch) < 0 {
-			return false
-		}
-	}
-	return s != "" && len(s) <= most
-}
-
-// quote keeps a value readable, however long or odd it is.
-func quote(s string) string {
-	const most = 100
-	if len(s) > most {
-		return fmt.Sprintf("%q... (%d bytes)", s[:most], len(s))
-	}
-	return fmt.Sprintf("%q", s)
 }

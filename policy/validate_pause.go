@@ -43,13 +43,13 @@ func (c *checker) weeklyWindow(at string, w *PauseWindow) {
 		}
 	}
 	if _, ok := parseClock(w.Start, false); !ok {
-		c.add(at+"start", `is %s; allowed: "00:00" to "23:59"`, quote(w.Start))
+		c.add(at+"start", `is %s; allowed: "00:00" to "23:59"`, Quote(w.Start))
 	}
 	if _, ok := parseClock(w.End, true); !ok {
-		c.add(at+"end", `is %s; allowed: "00:00" to "24:00"`, quote(w.End))
+		c.add(at+"end", `is %s; allowed: "00:00" to "24:00"`, Quote(w.End))
 	}
 	if w.TimeZone != "" && !ValidTimeZone(w.TimeZone) {
-		c.add(at+"time_zone", "is %s; allowed: the name of an IANA time zone, such as Europe/Berlin, or none for the task's", quote(w.TimeZone))
+		c.add(at+"time_zone", "is %s; allowed: the name of an IANA time zone, such as Europe/Berlin, or none for the task's", Quote(w.TimeZone))
 	}
 }
 
@@ -58,7 +58,7 @@ func (c *checker) onceWindow(at string, w *PauseWindow) {
 		c.add(at+"days", "has %d entries beside start_time and end_time; allowed: only with start and end", len(w.Days))
 	}
 	if w.TimeZone != "" {
-		c.add(at+"time_zone", "is %s beside start_time and end_time; allowed: only with start and end", quote(w.TimeZone))
+		c.add(at+"time_zone", "is %s beside start_time and end_time; allowed: only with start and end", Quote(w.TimeZone))
 	}
 	if w.StartTime.IsZero() {
 		c.add(at+"start_time", "is missing; with end_time it is needed")

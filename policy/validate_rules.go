@@ -19,7 +19,7 @@ func (c *checker) rules(rules []Rule) {
 			continue
 		}
 		if j, taken := first[r.Name]; taken {
-			c.add(at+"name", "is %s, the name of rules[%d] already; allowed: unique names", quote(r.Name), j)
+			c.add(at+"name", "is %s, the name of rules[%d] already; allowed: unique names", Quote(r.Name), j)
 		} else {
 			first[r.Name] = i
 		}
@@ -44,9 +44,9 @@ func (c *checker) rule(at string, r *Rule) {
 	c.intRange(at+"max_retries", r.MaxRetries, maxRetries)
 	switch {
 	case r.Action != ActionHold && r.HoldCondition != "":
-		c.add(at+"hold_condition", "is %s with action %v; allowed: only with HOLD", quote(r.HoldCondition), r.Action)
-	case r.Action == ActionHold && !spelled(r.HoldCondition, maxCondition, "._:/-"):
-		c.add(at+"hold_condition", "is %s; allowed with HOLD: 1 to %d of A-Z, a-z, 0-9, '.', '_', ':', '/' and '-'", quote(r.HoldCondition), maxCondition)
+		c.add(at+"hold_condition", "is %s with action %v; allowed: only with HOLD", Quote(r.HoldCondition), r.Action)
+	case r.Action == ActionHold && !ValidName(r.HoldCondition):
+		c.add(at+"hold_condition", "is %s; allowed with HOLD: %s", Quote(r.HoldCondition), NameRule)
 	}
 }
 
@@ -74,19 +74,19 @@ func (c *checker) each(field string, tokens []string, check func(field, token st
 
 func (c *checker) status(field, token string) {
 	if _, _, ok := parseStatus(token); !ok {
-		c.add(field, `is %s; allowed: "100" to "599", and the classes "1xx" to "5xx"`, quote(token))
+		c.add(field, `is %s; allowed: "100" to "599", and the classes "1xx" to "5xx"`, Quote(token))
 	}
 }
 
 func (c *checker) grpcCode(field, token string) {
 	if _, ok := grpcCode(token); !ok {
-		c.add(field, "is %s; allowed: the name of a gRPC status code in upper case, such as UNAVAILABLE, other than OK", quote(token))
+		c.add(field, "is %s; allowed: the name of a gRPC status code in upper case, such as UNAVAILABLE, other than OK", Quote(token))
 	}
 }
 
 func (c *checker) code(field, token string) {
 	if _, fault := parseCode(token); fault != "" {
-		c.add(field, `is %s, which %s; allowed: a code, a range such as "30003-30007", a prefix such as "sms/*"`, quote(token), fault)
+		c.add(field, `is %s, which %s; allowed: a code, a range such as "30003-30007", a prefix such as "sms/*"`, Quote(token), fault)
 	}
 	c.text(field, token)
 }

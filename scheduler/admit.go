@@ -79,12 +79,19 @@ func (s *Scheduler) admission(ctx context.Context, t *Task, nowMS int64) (*Task,
 }
 
 // pausedUntil says whether one of the policy's windows keeps the task's attempt
-// from being made now, and until when.
-func (r *ruling) pausedUntil(t *Task, nowMS int64) (untilMS int64, paused bool) {
-	if r.compiled == nil {
-		return 0, false
+// from being made at a moment, and until when.
+func (r *ruling) pausedUntil(t *Task, atMS int64) (untilMS int64, paused bool) {
+	return r.compiled.PausedUntil(t.policyState(t.Attempt), atMS)
+}
+
+// place says when the attempt in turn of a task that has been scheduled anew is
+// made: when it is due, or where one of the policy's windows is open then, at its
+// end; and how many retries are left after it.
+func (r *ruling) place(t *Task) {
+	if until, paused := r.pausedUntil(t, t.DueMS); paused {
+		t.DueMS = until
 	}
-	return r.compiled.PausedUntil(t.policyState(t.Attempt), nowMS)
+	t.RetriesLeft = r.compiled.RetriesLeft(t.policyState(t.Attempt), t.DueMS)
 }
 
 // pastDeadline says whether no attempt of the task may be made any more. One

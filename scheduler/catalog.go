@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/retryd/retryd/policy"
@@ -31,15 +32,13 @@ func (s *Scheduler) ruling(ctx context.Context, namespace, id string) (*ruling, 
 }
 
 // policyOfNew returns the policy that judges a task's first failure: one that is
-// not deleted and that leaves the task some time to run.
+// not deleted and that leaves the task some time to run, or the defaults for a
+// task of a job that names none. What a job names is not deleted: if it is so
+// here, the job has changed within the last second, and the task is one of before.
 func (s *Scheduler) policyOfNew(ctx context.Context, t *Task, nowMS int64) (*ruling, error) {
 	if t.Spec.Policy == "" {
 		if t.Spec.Job != "" {
-			return nil, &Error{
-				Kind:     KindJobNotFound,
-				Message:  fmt.Sprintf("there is no job %q in namespace %q", t.Spec.Job, t.Key.Namespace),
-				Metadata: map[string]string{"job": t.Spec.Job},
-			}
+			return s.noPolicy, nil
 		}
 		return nil, Invalid(violation("task.policy", "is missing: the first report of a task names its policy or its job"))
 	}
@@ -49,12 +48,43 @@ func (s *Scheduler) policyOfNew(ctx context.Context, t *Task, nowMS int64) (*rul
 		return nil, err
 	case pol == nil:
 		return nil, policyNotFound(t.Key.Namespace, t.Spec.Policy)
-	case pol.deleted:
+	case pol.deleted && t.Spec.Job == "":
 		return nil, policyDeleted(t.Spec.Policy)
 	case t.Spec.TimeZone != "" && !pol.compiled.FreeWithinYear(t.Spec.TimeZone, nowMS):
 		return nil, Invalid(violation("task.time_zone", "%q leaves no moment outside the pause windows of policy %q for 366 days", t.Spec.TimeZone, t.Spec.Policy))
 	}
 	return pol, nil
+}
+
+// policyOfJob returns the id of the policy that a job has for an environment,
+// empty where it has none, or KindJobNotFound.
+func (s *Scheduler) policyOfJob(ctx context.Context, namespace, job, environment string) (string, error) {
+	rec, err := s.store.RecentJob(ctx, namespace, job)
+	if err != nil {
+		return "", fmt.Errorf("read job %s: %w", job, err)
+	}
+	if rec == nil {
+		return "", jobNotFound(namespace, job)
+	}
+	return rec.Job.PolicyFor(environment), nil
+}
+
+// resolveAgain gives a known task of a job that had no policy for it the one that
+// it has now, if it has one. A job that is gone has none.
+func (s *Scheduler) resolveAgain(ctx context.Context, t *Task) error {
+	if t.Spec.Policy != "" || t.Spec.Job == "" {
+		return nil
+	}
+	id, err := s.policyOfJob(ctx, t.Key.Namespace, t.Spec.Job, t.Spec.Environment)
+	var e *Error
+	if errors.As(err, &e) && e.Kind == KindJobNotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t.Spec.Policy = id
+	return nil
 }
 
 // newNoPolicy is the ruling on tasks without a policy: the defaults.
@@ -82,18 +112,24 @@ func (s *Scheduler) policyUnderWay(ctx context.Context, t *Task) (*ruling, error
 	return pol, nil
 }
 
-func policyNotFound(namespace, id string) *Error {
-	return &Error{
+// policyNotFound is the error of one or more ids for which there is no policy.
+func policyNotFound(namespace string, ids ...string) *Error {
+	e := &Error{
 		Kind:     KindPolicyNotFound,
-		Message:  fmt.Sprintf("there is no policy %q in namespace %q", id, namespace),
-		Metadata: map[string]string{"policy": id},
+		Message:  fmt.Sprintf("there is no policy %s in namespace %q", listed(ids), namespace),
+		Metadata: make(map[string]string),
 	}
+	e.name("policy", ids)
+	return e
 }
 
-func policyDeleted(id string) *Error {
-	return &Error{
+// policyDeleted is the error of one or more policies that are soft-deleted.
+func policyDeleted(ids ...string) *Error {
+	e := &Error{
 		Kind:     KindPolicyDeleted,
-		Message:  fmt.Sprintf("policy %q is deleted; undelete it to use it for new tasks or to change it", id),
-		Metadata: map[string]string{"policy": id},
+		Message:  fmt.Sprintf("policy %s is deleted; undelete it to use it for new tasks or jobs or to change it", listed(ids)),
+		Metadata: make(map[string]string),
 	}
+	e.name("policy", ids)
+	return e
 }

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -88,6 +89,41 @@ func fields(violations []policy.Violation) string {
 
 func violation(field, format string, args ...any) policy.Violation {
 	return policy.Violation{Field: field, Description: fmt.Sprintf(format, args...)}
+}
+
+// maxNamed is how many things an error names one by one.
+const maxNamed = 20
+
+// listed are names for people, such as `"a", "b" and 3 more`.
+func listed(names []string) string {
+	var out strings.Builder
+	for i, name := range names[:min(len(names), maxNamed)] {
+		if i > 0 {
+			out.WriteString(", ")
+		}
+		out.WriteString(strconv.Quote(name))
+	}
+	if more := len(names) - maxNamed; more > 0 {
+		fmt.Fprintf(&out, " and %d more", more)
+	}
+	return out.String()
+}
+
+// name tells programs of ids: the first 20 under field, separated by commas, and
+// under "more" how many others there are, where there are any.
+func (e *Error) name(field string, ids []string) {
+	e.Metadata[field] = strings.Join(ids[:min(len(ids), maxNamed)], ",")
+	if more := len(ids) - maxNamed; more > 0 {
+		e.Metadata["more"] = strconv.Itoa(more)
+	}
+}
+
+func etagMismatch(what, id string) *Error {
+	return &Error{
+		Kind:     KindEtagMismatch,
+		Message:  fmt.Sprintf("%s %q has changed since that etag was given; read it again", what, id),
+		Metadata: map[string]string{what: id},
+	}
 }
 
 func wrongState(t *Task) *Error {

@@ -101,6 +101,13 @@ func (s *Scheduler) judgeUnknown(ctx context.Context, r *Report, nowMS int64) ve
 	if r.Failure == nil {
 		return s.succeed(ctx, t, r, nowMS)
 	}
+	if r.Spec.Job != "" {
+		id, err := s.policyOfJob(ctx, r.Namespace, r.Spec.Job, r.Spec.Environment)
+		if err != nil {
+			return refused(err)
+		}
+		t.Spec.Policy = id
+	}
 	return s.fail(ctx, t, r, t.Attempt, nowMS)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/retryd/retryd/policy"
@@ -71,7 +72,7 @@ func (s *Scheduler) UpdatePolicy(ctx context.Context, namespace string, p policy
 	if err != nil {
 		return nil, err
 	}
-	return s.changePolicy(ctx, namespace, p.ID, etag, func(rec *PolicyRecord, _ int64) error {
+	return s.changePolicy(ctx, namespace, p.ID, etag, s.store.PutPolicy, func(rec *PolicyRecord, _ int64) error {
 		if rec.DeleteMS != 0 {
 			return policyDeleted(p.ID)
 		}
@@ -81,21 +82,56 @@ func (s *Scheduler) UpdatePolicy(ctx context.Context, namespace string, p policy
 }
 
 // DeletePolicy hides a policy from lists and new work; tasks under way keep it.
-// One that is deleted already is left as it is, so that a repeat succeeds.
+// One that is deleted already is left as it is, so that a repeat succeeds. While a
+// job refers to it, KindPolicyInUse is returned.
 func (s *Scheduler) DeletePolicy(ctx context.Context, namespace, id, etag string) (*PolicyRecord, error) {
-	return s.changePolicy(ctx, namespace, id, etag, func(rec *PolicyRecord, nowMS int64) error {
+	var unused JobsMark
+	put := func(ctx context.Context, rec *PolicyRecord, expect int64) (bool, error) {
+		// No job that was written since may refer to a policy that is gone.
+		return s.store.PutPolicyUnlessJobs(ctx, rec, expect, unused)
+	}
+	return s.changePolicy(ctx, namespace, id, etag, put, func(rec *PolicyRecord, nowMS int64) error {
 		if rec.DeleteMS != 0 {
 			return errUnchanged
+		}
+		var err error
+		if unused, err = s.unusedSince(ctx, namespace, id); err != nil {
+			return err
 		}
 		rec.DeleteMS = nowMS
 		return nil
 	})
 }
 
+// unusedSince returns the mark of a state of the namespace's jobs in which none of
+// them refers to a policy, or says which do.
+func (s *Scheduler) unusedSince(ctx context.Context, namespace, id string) (JobsMark, error) {
+	jobs, mark, err := s.store.Jobs(ctx, namespace)
+	if err != nil {
+		return 0, fmt.Errorf("list jobs: %w", err)
+	}
+	var users []string
+	for _, rec := range jobs {
+		if slices.Contains(rec.Job.Policies(), id) {
+			users = append(users, rec.Job.ID)
+		}
+	}
+	if len(users) == 0 {
+		return mark, nil
+	}
+	e := &Error{
+		Kind:     KindPolicyInUse,
+		Message:  fmt.Sprintf("policy %q is in use by job %s; change or delete what refers to it first", id, listed(users)),
+		Metadata: map[string]string{"policy": id},
+	}
+	e.name("jobs", users)
+	return 0, e
+}
+
 // UndeletePolicy takes a deletion back. A policy that is not deleted is left as
 // it is, so that a repeat succeeds.
 func (s *Scheduler) UndeletePolicy(ctx context.Context, namespace, id string) (*PolicyRecord, error) {
-	return s.changePolicy(ctx, namespace, id, "", func(rec *PolicyRecord, _ int64) error {
+	return s.changePolicy(ctx, namespace, id, "", s.store.PutPolicy, func(rec *PolicyRecord, _ int64) error {
 		if rec.DeleteMS == 0 {
 			return errUnchanged
 		}
@@ -106,19 +142,18 @@ func (s *Scheduler) UndeletePolicy(ctx context.Context, namespace, id string) (*
 
 var errUnchanged = errors.New("nothing to change")
 
+// putPolicy is the store's way to write a policy; see [PolicyStore].
+type putPolicy func(ctx context.Context, rec *PolicyRecord, expect int64) (bool, error)
+
 // changePolicy writes what change makes of a policy, on its newest revision.
-func (s *Scheduler) changePolicy(ctx context.Context, namespace, id, etag string, change func(rec *PolicyRecord, nowMS int64) error) (*PolicyRecord, error) {
+func (s *Scheduler) changePolicy(ctx context.Context, namespace, id, etag string, put putPolicy, change func(rec *PolicyRecord, nowMS int64) error) (*PolicyRecord, error) {
 	for {
 		now, err := s.Policy(ctx, namespace, id)
 		if err != nil {
 			return nil, err
 		}
 		if etag != "" && etag != now.Etag() {
-			return nil, &Error{
-				Kind:     KindEtagMismatch,
-				Message:  fmt.Sprintf("policy %q has changed since that etag was given; read it again", id),
-				Metadata: map[string]string{"policy": id},
-			}
+			return nil, etagMismatch("policy", id)
 		}
 		nowMS, err := s.store.Now(ctx)
 		if err != nil {
@@ -134,7 +169,7 @@ func (s *Scheduler) changePolicy(ctx context.Context, namespace, id, etag string
 		}
 		next.Revision++
 		next.UpdateMS = nowMS
-		ok, err := s.store.PutPolicy(ctx, &next, now.Revision)
+		ok, err := put(ctx, &next, now.Revision)
 		if err != nil {
 			return nil, fmt.Errorf("write policy %s: %w", id, err)
 		}
@@ -145,8 +180,10 @@ func (s *Scheduler) changePolicy(ctx context.Context, namespace, id, etag string
 }
 
 // Etag stands for the record as it is: it changes with every write.
-func (r *PolicyRecord) Etag() string {
-	return fmt.Sprintf("%x-%x", r.Revision, mix(uint64(r.UpdateMS)))
+func (r *PolicyRecord) Etag() string { return etag(r.Revision, r.UpdateMS) }
+
+func etag(revision, updateMS int64) string {
+	return fmt.Sprintf("%x-%x", revision, mix(uint64(updateMS)))
 }
 
 // checkPolicy returns p with its defaults made explicit, or what is wrong with

@@ -210,10 +210,14 @@ func (t *Task) LastFailure() *AttemptRecord {
 	return nil
 }
 
-// inTurn is the number of the attempt that a report may speak of next.
+// inTurn is the number of the attempt that a report may speak of next. That of a
+// HELD or DEAD task may have failed already, also where a deadline has ended the
+// hold since.
 func (t *Task) inTurn() int {
-	if (t.State == StateHeld || t.State == StateDead) && t.parkedByReport() {
-		return t.Attempt + 1
+	if t.State == StateHeld || t.State == StateDead {
+		if last := t.LastRecord(); last != nil && !last.Success && last.Attempt == t.Attempt {
+			return t.Attempt + 1
+		}
 	}
 	return t.Attempt
 }

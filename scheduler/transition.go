@@ -71,6 +71,37 @@ func (t *Task) unlease(dueMS int64) {
 	t.clearLease()
 }
 
+// replayed is a dead letter in its next generation, its attempt in turn due at
+// dueMS. What its policy counts starts afresh; its history goes on.
+func (t *Task) replayed(dueMS int64) *Task {
+	next := *t
+	next.scheduleAnew(TriggerReplay, t.inTurn(), dueMS)
+	next.Generation++
+	next.FirstAttempt = next.Attempt
+	next.FirstFailureMS, next.RuleRetries, next.LastDelayMS, next.LastDateMS = 0, nil, 0, 0
+	next.DeadReason, next.Fingerprint = policy.ReasonUnspecified, 0
+	next.EndMS, next.ExpireMS = 0, 0
+	return &next
+}
+
+// releasedAt is a held task of whose condition nothing is in the way any more, its
+// next attempt due at dueMS even when no retry is left. It stays in its
+// generation.
+func (t *Task) releasedAt(dueMS int64) *Task {
+	next := *t
+	next.scheduleAnew(TriggerRelease, t.inTurn(), dueMS)
+	next.HoldCondition, next.HoldMS = "", 0
+	return &next
+}
+
+// scheduleAnew makes an attempt of a parked task the one in turn. How many retries
+// are left after it is the ruling's to say; see [ruling.place].
+func (t *Task) scheduleAnew(trigger Trigger, attempt int, dueMS int64) {
+	t.State, t.Trigger = StateScheduled, trigger
+	t.Attempt, t.DueMS = attempt, dueMS
+	t.Delivery, t.Expiries, t.RetriesLeft = 0, 0, 0
+}
+
 // clearLease forgets the lease but for its fence, above which the next one must
 // lie.
 func (t *Task) clearLease() {
