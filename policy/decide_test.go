@@ -377,3 +377,44 @@ func TestDecideIsTotal(t *testing.T) {
 		t.Errorf("at the beginning of time: %s", utc(d.NextMS))
 	}
 }
+
+// RetriesLeft says of an attempt what a Decision says of the one that it schedules.
+func TestRetriesLeft(t *testing.T) {
+	t.Parallel()
+	campaign := retrying(0, dates(t, "2026-01-01T13:00:00Z", "2026-01-02T13:00:00Z", "2026-01-03T13:00:00Z"))
+	bounded := campaign
+	bounded.MaxRetries = 2
+	capped := retrying(2, delays(0, 0, 0))
+	for _, c := range []struct {
+		name   string
+		policy policy.Policy
+		state  policy.State
+		at     string
+		want   int
+	}{
+		{"of a fresh generation", retrying(3, fixed(time.Minute)), policy.State{}, "2026-01-01T12:00:00Z", 3},
+		{"of a later generation", retrying(3, fixed(time.Minute)), policy.State{Generation: 2, Attempt: 7, FirstAttempt: 7}, "2026-01-01T12:00:00Z", 3},
+		{"after one retry", retrying(3, fixed(time.Minute)), policy.State{Attempt: 2, FirstAttempt: 1}, "2026-01-01T12:00:00Z", 2},
+		{"after the last", retrying(3, fixed(time.Minute)), policy.State{Attempt: 4, FirstAttempt: 1}, "2026-01-01T12:00:00Z", 0},
+		{"beyond the last", retrying(3, fixed(time.Minute)), policy.State{Attempt: 9, FirstAttempt: 1}, "2026-01-01T12:00:00Z", 0},
+		{"never", retrying(0, policy.Schedule{}), policy.State{}, "2026-01-01T12:00:00Z", 0},
+		{"as many as are listed", retrying(0, delays(0, 0, 0)), policy.State{}, "2026-01-01T12:00:00Z", 3},
+		{"fewer than are listed", capped, policy.State{}, "2026-01-01T12:00:00Z", 2},
+		{"all dates", campaign, policy.State{}, "2026-01-01T12:00:00Z", 3},
+		{"the dates after it", campaign, policy.State{}, "2026-01-02T12:00:00Z", 2},
+		{"a date is not after itself", campaign, policy.State{}, "2026-01-02T13:00:00Z", 1},
+		{"a date that was used", campaign, policy.State{Attempt: 2, FirstAttempt: 1, LastDateMS: ms(t, "2026-01-02T13:00:00Z")}, "2026-01-01T12:00:00Z", 1},
+		{"no date", campaign, policy.State{}, "2026-01-04T12:00:00Z", 0},
+		{"fewer than there are dates", bounded, policy.State{}, "2026-01-01T12:00:00Z", 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if got := policy.Compile(c.policy).RetriesLeft(c.state, ms(t, c.at)); got != c.want {
+				t.Errorf("%d retries left, want %d", got, c.want)
+			}
+		})
+	}
+	if got := (*policy.Compiled)(nil).RetriesLeft(policy.State{}, noonMS); got != 0 {
+		t.Errorf("%d retries left without a policy", got)
+	}
+}

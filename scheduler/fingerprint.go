@@ -45,7 +45,8 @@ func fingerprintOf(rec *AttemptRecord) Fingerprint {
 // plain returns a message with what differs from one failure to the next taken
 // out: every word with a digit in it, such as a number, an id, a time or an IP
 // address, every e-mail address, URL and host name, and every long hexadecimal
-// word becomes "#".
+// word becomes "#". Names of classes and their methods, such as
+// java.net.SocketTimeoutException, have capitals and stay: they tell failures apart.
 func plain(message string) string {
 	var out strings.Builder
 	for len(message) > 0 {
@@ -86,7 +87,7 @@ func passing(word string) bool {
 	if strings.ContainsAny(word, "0123456789@") || strings.Contains(word, "://") {
 		return true
 	}
-	if i := strings.IndexByte(word, '.'); i > 0 && i < len(word)-1 {
+	if i := strings.IndexByte(word, '.'); i > 0 && i < len(word)-1 && strings.ToLower(word) == word {
 		return true
 	}
 	const longHex = 12
