@@ -25,11 +25,11 @@ func loadConformance(t *testing.T) []conformance.File {
 func decode[M any, P interface {
 	*M
 	proto.Message
-}](t *testing.T, data []byte) P {
-	t.Helper()
+}](tb testing.TB, data []byte) P {
+	tb.Helper()
 	msg := P(new(M))
 	if err := protojson.Unmarshal(data, msg); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return msg
 }
@@ -84,8 +84,8 @@ func TestConformance(t *testing.T) {
 	}
 }
 
-func holdTo(t *testing.T, i int, d *retryv1.Decision, e conformance.Expect) {
-	t.Helper()
+func holdTo(tb testing.TB, i int, d *retryv1.Decision, e conformance.Expect) {
+	tb.Helper()
 	delay, next := d.GetDelay().AsDuration(), d.GetNextAttemptTime().AsTime()
 	switch {
 	case d.GetAction().String() != "ACTION_"+e.Action.String() || d.GetReason().String() != "REASON_"+e.Reason.String(),
@@ -95,6 +95,6 @@ func holdTo(t *testing.T, i int, d *retryv1.Decision, e conformance.Expect) {
 		e.DelayMax != nil && delay > *e.DelayMax,
 		e.TimeMin != nil && next.Before(*e.TimeMin),
 		e.TimeMax != nil && next.After(*e.TimeMax):
-		t.Errorf("step %d: got %v\nwant %+v", i+1, d, e)
+		tb.Errorf("step %d: got %v\nwant %+v", i+1, d, e)
 	}
 }

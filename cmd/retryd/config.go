@@ -37,7 +37,7 @@ type config struct {
 func (c *config) addTo(flags *pflag.FlagSet) {
 	flags.StringVar(&c.listen, "listen", defaultListen, "address on which gRPC is served; port 0 takes any")
 	flags.StringVar(&c.adminListen, "admin-listen", defaultAdminListen, "address on which /livez and /readyz are served by HTTP; empty for none")
-	flags.StringVar(&c.policies, "policies", "", "YAML file of policies for the namespace \"default\", created at start, or updated where they differ")
+	flags.StringVar(&c.policies, "policies", "", "YAML file of policies for the namespace \"default\", or a directory of such files; created at start, or updated where they differ")
 	c.firstSuccessRetention.value = scheduler.DefaultFirstSuccessRetention
 	flags.Var(&c.firstSuccessRetention, "first-success-retention", "how long a task is remembered that succeeded at its first attempt")
 	c.drainTimeout.value = server.DefaultDrainTimeout

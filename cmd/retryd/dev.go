@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	presets "github.com/retryd/retryd/deploy/policies"
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler/memstore"
 	"github.com/retryd/retryd/server"
@@ -20,7 +21,7 @@ func newDevCommand() *cobra.Command {
 		Use:   "dev",
 		Short: "Run the service on a store in memory, to try it out and to develop against",
 		Long: `Runs the service on a store in memory: nothing to set up, and nothing is kept when it
-ends. It listens on loopback, answers gRPC reflection, and knows a few policies.`,
+ends. It listens on loopback, answers gRPC reflection, and knows the policies of deploy/policies.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDev(cmd, cfg) },
 	}
@@ -32,9 +33,9 @@ func runDev(cmd *cobra.Command, cfg config) error {
 	if err := cfg.validate("the development server has no access control and listens on loopback only"); err != nil {
 		return err
 	}
-	policies, err := parsePolicies(devPolicies)
+	policies, err := policiesOf(presets.Files)
 	if err != nil {
-		return fmt.Errorf("the policies of dev: %w", err)
+		return fmt.Errorf("the ready-made policies: %w", err)
 	}
 	if cfg.policies != "" {
 		own, err := readPolicies(cfg.policies)

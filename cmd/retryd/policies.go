@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	_ "embed" // for the policies of dev
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"reflect"
@@ -17,14 +17,22 @@ import (
 	"github.com/retryd/retryd/server/wire"
 )
 
-//go:embed dev-policies.yaml
-var devPolicies []byte
-
 // defaultNamespace is the one of requests that name none.
 const defaultNamespace = "default"
 
-// readPolicies returns the policies of a file.
+// readPolicies returns the policies of a file, or of all files of a directory.
 func readPolicies(path string) ([]policy.Policy, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", setting("policies"), err)
+	}
+	if info.IsDir() {
+		policies, err := policiesOf(os.DirFS(path))
+		if err != nil {
+			return nil, fmt.Errorf("%s: directory %s: %w", setting("policies"), path, err)
+		}
+		return policies, nil
+	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", setting("policies"), err)
@@ -34,6 +42,40 @@ func readPolicies(path string) ([]policy.Policy, error) {
 		return nil, fmt.Errorf("%s %s: %w", setting("policies"), path, err)
 	}
 	return policies, nil
+}
+
+// policiesOf returns the policies of all .yaml files of a directory, in the order
+// of the files' names. No id may stand in two of them.
+func policiesOf(dir fs.FS) ([]policy.Policy, error) {
+	names, err := fs.Glob(dir, "*.yaml")
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		return nil, errors.New("it holds no file whose name ends in .yaml")
+	}
+	var out []policy.Policy
+	var errs []error
+	from := make(map[string]string)
+	for _, name := range names {
+		data, err := fs.ReadFile(dir, name)
+		if err != nil {
+			return nil, err
+		}
+		policies, err := parsePolicies(data)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			continue
+		}
+		for _, p := range policies {
+			if first, twice := from[p.ID]; twice {
+				errs = append(errs, fmt.Errorf("%s: policy %q stands in %s already", name, p.ID, first))
+			}
+			from[p.ID] = name
+		}
+		out = append(out, policies...)
+	}
+	return out, errors.Join(errs...)
 }
 
 func parsePolicies(data []byte) ([]policy.Policy, error) {

@@ -187,7 +187,7 @@ func StartServe(tb testing.TB, root, dir string, env []string, retryd, redisURL 
 	tb.Helper()
 	env = append([]string{"RETRYD_LISTEN=127.0.0.1:0", "RETRYD_ADMIN_LISTEN=127.0.0.1:0"}, env...)
 	s := &Server{Process: StartProcess(tb, dir, env, retryd, "serve", "--reflection", "--redis-url", redisURL,
-		"--policies", filepath.Join(root, "cmd", "retryd", "dev-policies.yaml"))}
+		"--policies", filepath.Join(root, "deploy", "policies"))}
 	log := s.AwaitLog("word that it serves", func(text string) bool { return strings.Contains(text, "redis can be used: serving") })
 	addresses := regexp.MustCompile(`msg=listening address=(\S+) admin=(\S+)`).FindStringSubmatch(log)
 	if addresses == nil {

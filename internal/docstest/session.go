@@ -55,8 +55,13 @@ type stream struct {
 // is first needed.
 func NewSession(tb testing.TB, root, retryd string, server *Server) *Session {
 	tb.Helper()
+	dir := tb.TempDir()
+	// Commands name the ready-made policies by their path from the root.
+	if err := os.Symlink(filepath.Join(root, "deploy"), filepath.Join(dir, "deploy")); err != nil {
+		tb.Fatal(err)
+	}
 	return &Session{
-		tb: tb, root: root, dir: tb.TempDir(), retryd: retryd, grpcurl: Grpcurl(tb, root),
+		tb: tb, root: root, dir: dir, retryd: retryd, grpcurl: Grpcurl(tb, root),
 		server: server, given: server != nil, values: make(map[string]string), shown: true,
 	}
 }

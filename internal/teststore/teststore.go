@@ -18,7 +18,7 @@ import (
 // New returns an empty store for the length of a test.
 func New(tb testing.TB) scheduler.Store {
 	tb.Helper()
-	if os.Getenv("RETRYD_TEST_STORE") != "redis" || inBubble() {
+	if !OnRedis() || inBubble() {
 		return memstore.New(memstore.Config{})
 	}
 	store, err := redisstore.New(redisstore.Config{URL: redistest.Start(tb).URL()})
@@ -35,6 +35,10 @@ func New(tb testing.TB) scheduler.Store {
 	}
 	return store
 }
+
+// OnRedis says whether the tests of this run are to be on Redis, as far as they
+// can: those that cannot, and are long, need not run again.
+func OnRedis() bool { return os.Getenv("RETRYD_TEST_STORE") == "redis" }
 
 // inBubble says whether the test runs in a bubble of testing/synctest, whose
 // clock starts at the beginning of the year 2000.
