@@ -137,15 +137,31 @@ func (r *replica) client(tb testing.TB) *client.Client {
 	return c
 }
 
-// stub is a bare connection to the replica, for what the client does not show.
-func (r *replica) stub(tb testing.TB) retryv1.RetryServiceClient {
+// dial opens a bare connection to the replica, for what the client does not
+// show.
+func (r *replica) dial(tb testing.TB) *grpc.ClientConn {
 	tb.Helper()
 	conn, err := grpc.NewClient(r.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = conn.Close() })
-	return retryv1.NewRetryServiceClient(conn)
+	return conn
+}
+
+func (r *replica) stub(tb testing.TB) retryv1.RetryServiceClient {
+	tb.Helper()
+	return retryv1.NewRetryServiceClient(r.dial(tb))
+}
+
+func (r *replica) tasks(tb testing.TB) retryv1.TaskServiceClient {
+	tb.Helper()
+	return retryv1.NewTaskServiceClient(r.dial(tb))
+}
+
+func (r *replica) queues(tb testing.TB) retryv1.QueueServiceClient {
+	tb.Helper()
+	return retryv1.NewQueueServiceClient(r.dial(tb))
 }
 
 // createPolicy makes a policy whose retries come after delay.

@@ -45,11 +45,16 @@ func BenchmarkReport(b *testing.B) {
 	}
 }
 
-// reportSome reports n new tasks from first on.
+// reportSome reports n new tasks from first on, due in a minute.
 func reportSome(ctx context.Context, c *client.Client, first, n int) error {
+	return reportFor(ctx, c, "minute", first, n)
+}
+
+// reportFor reports n new tasks of a policy from first on.
+func reportFor(ctx context.Context, c *client.Client, policy string, first, n int) error {
 	payload := make([]byte, 200)
 	task := func(i int) client.Task {
-		return client.Task{ID: fmt.Sprint("task-", i), Queue: "q", Policy: "minute", Payload: payload}
+		return client.Task{ID: fmt.Sprint("task-", i), Queue: "q", Policy: policy, Payload: payload}
 	}
 	if n == 1 {
 		_, err := c.ReportFailure(ctx, task(first), client.HTTPFailure(503, ""))

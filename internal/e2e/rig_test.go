@@ -27,6 +27,8 @@ import (
 )
 
 const (
+	// group is that of all tasks here.
+	group = "all"
 	// lease is short, so that leases end within outages and are extended.
 	lease = 2 * time.Second
 	// retryPolicy is that of all tasks here.
@@ -285,7 +287,7 @@ func (r *rig) report(c *client.Client, id, via string) error {
 	// What has been begun is ended also when the reporters are to stop.
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	d, err := c.ReportFailure(ctx, client.Task{ID: id, Queue: "q", Policy: "soon"}, client.HTTPFailure(503, ""), client.WithIdempotencyKey(id))
+	d, err := c.ReportFailure(ctx, client.Task{ID: id, Queue: "q", Policy: "soon", Group: group}, client.HTTPFailure(503, ""), client.WithIdempotencyKey(id))
 	r.ledger.reported(id, via, d, err)
 	return err
 }
@@ -311,28 +313,51 @@ func (r *rig) account(windows ...window) {
 	r.finish()
 	r.workers.Wait()
 	a := &audit{ledger: r.ledger, windows: windows}
-	a.run(r.t, func(ids []string) map[string]*scheduler.Task { return load(r.t, store, ids) })
+	kept := 0
+	a.run(r.t, func(ids []string) map[string]*scheduler.Task {
+		tasks := load(r.t, store, ids)
+		for _, t := range tasks {
+			if t != nil {
+				kept++
+			}
+		}
+		return tasks
+	})
+	r.wantGroup(store, kept)
 	r.t.Logf("%s; drained in %s; refusals %v", &a.sum, drained.Round(time.Millisecond), r.ledger.refusals)
 }
 
-// awaitDrained waits until nothing is left to do in any queue.
+// awaitDrained waits until nothing is left to do in the queue.
 func (r *rig) awaitDrained(store *redisstore.Store) {
 	r.t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	patience := time.After(30 * time.Second)
-	for shard := 0; shard < store.Shards(); {
-		queues, err := store.Queues(r.t.Context(), shard, scheduler.QueueKey{}, 1)
-		if err == nil && len(queues) == 0 {
-			shard++
-			continue
+	for {
+		counts, err := store.CountQueues(r.t.Context(), []scheduler.QueueKey{{Namespace: "default", Name: "q"}})
+		if err == nil && counts[0].Waiting == 0 {
+			return
 		}
 		select {
 		case <-tick.C:
 		case <-patience:
-			r.t.Errorf("not drained within 30 s: shard %d has %v, error %v", shard, queues, err)
+			r.t.Errorf("not drained within 30 s: %+v, error %v", counts, err)
 			return
 		}
+	}
+}
+
+// wantGroup wants the group of all tasks to count each that the store has once,
+// as succeeded.
+func (r *rig) wantGroup(store *redisstore.Store, kept int) {
+	r.t.Helper()
+	got, _, err := store.Group(r.t.Context(), scheduler.GroupKey{Namespace: "default", Name: group})
+	if want := (scheduler.GroupCount{Total: int64(kept), Completed: int64(kept)}); err != nil || got != want {
+		r.t.Errorf("the group counts %+v (error %v), want %+v", got, err, want)
+	}
+	counts, err := store.CountQueues(r.t.Context(), []scheduler.QueueKey{{Namespace: "default", Name: "q"}})
+	if err != nil || counts[0].Leased != 0 || len(counts[0].Open) > 0 {
+		r.t.Errorf("once drained, the queue counts %d leased and %v under way (error %v)", counts[0].Leased, counts[0].Open, err)
 	}
 }
 

@@ -84,7 +84,7 @@ func (s *Store) dueFor(c scheduler.Claim, nowMS int64) []*scheduler.Task {
 	}
 	if c.Task.ID != "" {
 		t := s.task(c.Task, nowMS)
-		if t == nil || room == 0 {
+		if t == nil || room == 0 || t.Queue() != c.Queue {
 			return nil
 		}
 		if ms, ok := t.LookMS(); !ok || ms > nowMS {

@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"context"
+	"maps"
 
 	"github.com/retryd/retryd/scheduler"
 )
@@ -121,12 +122,7 @@ func (s *Store) countQueue(key scheduler.QueueKey, nowMS int64) scheduler.QueueC
 		}
 		if due, ok := sh.index[dueIndex(key)]; ok {
 			c.Waiting += int64(due.Len())
-			due.Scan(func(p scheduler.Place) bool {
-				if p.MS <= nowMS {
-					c.Due++
-				}
-				return p.MS <= nowMS
-			})
+			c.Due += int64(upTo(due, func(p scheduler.Place) bool { return p.MS <= nowMS }))
 			if head := s.head(key, number); c.HeadMS == 0 || head < c.HeadMS {
 				c.HeadMS = head
 			}
@@ -134,6 +130,8 @@ func (s *Store) countQueue(key scheduler.QueueKey, nowMS int64) scheduler.QueueC
 		c.Held += sh.sizeOf(scheduler.IndexHeld, key)
 		c.Dead += sh.sizeOf(scheduler.IndexDead, key)
 	}
+	// Growth and its end in one hour leave nothing to tell.
+	maps.DeleteFunc(c.Stats, func(_ int64, st scheduler.QueueStats) bool { return st == scheduler.QueueStats{} })
 	return c
 }
 

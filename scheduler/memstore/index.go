@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"context"
+	"sort"
 	"strings"
 
 	"github.com/retryd/retryd/scheduler"
@@ -124,16 +125,29 @@ func (s *Store) browse(p scheduler.Part) scheduler.Browsed {
 		return got
 	}
 	index.Ascend(p.After, func(place scheduler.Place) bool {
-		switch {
-		case place == p.After:
-		case len(got.Places) < min(p.Limit, maxBrowsed):
+		if len(got.Places) == min(p.Limit, maxBrowsed) {
+			return false
+		}
+		if place != p.After {
 			got.Places = append(got.Places, place)
-		default:
-			got.Left++
 		}
 		return true
 	})
+	last := p.After
+	if n := len(got.Places); n > 0 {
+		last = got.Places[n-1]
+	}
+	got.Left = int64(index.Len() - upTo(index, func(place scheduler.Place) bool { return !placeLess(last, place) }))
 	return got
+}
+
+// upTo returns how many places from the first on are in, where none is behind one
+// that is not.
+func upTo(index *places, in func(scheduler.Place) bool) int {
+	return sort.Search(index.Len(), func(i int) bool {
+		place, _ := index.GetAt(i)
+		return !in(place)
+	})
 }
 
 // maxBrowsed is how many places one part has at the most.

@@ -84,15 +84,17 @@ type places = btree.BTreeG[scheduler.Place]
 
 // newPlaces returns an empty index.
 func newPlaces() *places {
-	return btree.NewBTreeGOptions(func(a, b scheduler.Place) bool {
-		switch {
-		case a.MS != b.MS:
-			return a.MS < b.MS
-		case a.Key.Namespace != b.Key.Namespace:
-			return a.Key.Namespace < b.Key.Namespace
-		}
-		return a.Key.ID < b.Key.ID
-	}, btree.Options{NoLocks: true})
+	return btree.NewBTreeGOptions(placeLess, btree.Options{NoLocks: true})
+}
+
+func placeLess(a, b scheduler.Place) bool {
+	switch {
+	case a.MS != b.MS:
+		return a.MS < b.MS
+	case a.Key.Namespace != b.Key.Namespace:
+		return a.Key.Namespace < b.Key.Namespace
+	}
+	return a.Key.ID < b.Key.ID
 }
 
 // Shards returns the number of shards.
