@@ -32,6 +32,16 @@ func inWorld(t *testing.T, test func(w *world)) {
 	})
 }
 
+// inWorldOn is inWorld on what wrap makes of the store.
+func inWorldOn(t *testing.T, wrap func(scheduler.Store) scheduler.Store, test func(w *world)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, wrap(memstore.New(memstore.Config{Shards: 3})))
+		test(w)
+	})
+}
+
 func newWorld(t *testing.T, store scheduler.Store) *world {
 	t.Helper()
 	w := &world{t: t, ctx: t.Context(), store: store}

@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/retryd/retryd/policy"
@@ -38,7 +39,7 @@ func succeeded(attempt int) scheduler.AttemptRecord {
 }
 
 func recorded(recs ...scheduler.AttemptRecord) func(*scheduler.Task) {
-	return func(t *scheduler.Task) { t.History = append(t.History[:len(t.History):len(t.History)], recs...) }
+	return func(t *scheduler.Task) { t.History = append(slices.Clip(t.History), recs...) }
 }
 
 func TestTallyOf(t *testing.T) {
@@ -230,8 +231,8 @@ func TestGroupCountPlus(t *testing.T) {
 func TestEntries(t *testing.T) {
 	t.Parallel()
 	const deadlineMS = 7 * scheduler.HourMS
-	index := func(kind scheduler.IndexKind, name string, print scheduler.Fingerprint) scheduler.Index {
-		return scheduler.Index{Kind: kind, Namespace: "ns", Name: name, Fingerprint: print}
+	index := func(kind scheduler.IndexKind, name string, of scheduler.Fingerprint) scheduler.Index {
+		return scheduler.Index{Kind: kind, Namespace: "ns", Name: name, Fingerprint: of}
 	}
 	ending := scheduler.Index{Kind: scheduler.IndexEnding}
 	full := func(t *scheduler.Task) {
