@@ -131,7 +131,8 @@ func (d *dispatcher) dealHands(hands []*hand) []*dealt {
 	var claims []*dealt
 	for _, h := range hands {
 		if len(h.picks) > 0 {
-			h.q.shards[h.shard].notedMS = 0
+			sh := &h.q.shards[h.shard]
+			sh.notedMS, sh.repaused = 0, false
 			claims = append(claims, h.claim(d.s.replica))
 		}
 	}
@@ -247,7 +248,18 @@ func (d *dispatcher) take(c *dealt, got Claimed) {
 	} else {
 		d.s.clock.heard(got.NowMS)
 	}
-	sh.headMS = earlier(got.NextMS, sh.notedMS)
+	sh.pausedMS = 0
+	switch {
+	case got.Paused && sh.repaused:
+		// It may have been resumed since.
+		sh.headMS, sh.repaused = 1, false
+		return
+	case got.Paused && got.NextMS == 0:
+		sh.pausedMS = never
+	case got.Paused:
+		sh.pausedMS = got.NextMS
+	}
+	sh.headMS = earlier(got.NextMS, sh.open(sh.notedMS))
 	if len(got.Tasks) == 0 && !repeated && sh.headMS != 0 && sh.headMS <= got.NowMS {
 		// A claim that was not a repeat took nothing of what is due, which this
 		// version then cannot read: asking again at once would only spin. The recheck

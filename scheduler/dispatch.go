@@ -48,6 +48,12 @@ type queueShard struct {
 	// notedMS is the earliest that has been noted since the claim under way was
 	// dealt, which its answer may not know of; 0 means nothing.
 	notedMS int64
+	// pausedMS is until when the last claim has found the queue paused, never for
+	// good, 0 when it has not: what is noted can be claimed no earlier. It counts until
+	// the next recheck, since another replica may resume the queue. repaused says that
+	// this one has paused or resumed it since the claim under way was dealt.
+	pausedMS int64
+	repaused bool
 	// dealtAt is the number of the dealing that was the last for it.
 	dealtAt uint64
 	// unsure is the last claim when its answer did not come: it is repeated, so
@@ -224,13 +230,40 @@ func (d *dispatcher) note(h Hint) {
 	}
 	sh := &q.shards[h.Shard]
 	sh.notedMS = earlier(sh.notedMS, h.DueMS)
-	if sh.headMS != 0 && sh.headMS <= h.DueMS {
+	headMS := earlier(sh.headMS, sh.open(h.DueMS))
+	if headMS == sh.headMS {
 		return
 	}
-	sh.headMS = h.DueMS
-	if h.DueMS < d.sleepMS {
+	sh.headMS = headMS
+	if headMS < d.sleepMS {
 		signal(d.wake)
 	}
+}
+
+// open is when something that falls due at dueMS can be claimed; 0 is never.
+func (sh *queueShard) open(dueMS int64) int64 {
+	switch {
+	case dueMS == 0 || sh.pausedMS == never:
+		return 0
+	default:
+		return max(dueMS, sh.pausedMS)
+	}
+}
+
+// repaused takes note of a queue that this replica has paused or resumed: the next
+// claim tells how it stands with it.
+func (d *dispatcher) repaused(key QueueKey) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	q := d.queues[key]
+	if q == nil {
+		return
+	}
+	for i := range q.shards {
+		sh := &q.shards[i]
+		sh.pausedMS, sh.repaused, sh.headMS = 0, true, 1
+	}
+	signal(d.wake)
 }
 
 // earlier returns the earlier of two moments, of which 0 is none.
@@ -285,15 +318,15 @@ func (d *dispatcher) setHeads(keys []QueueKey, heads [][]int64) {
 			continue
 		}
 		for shard, headMS := range heads[i] {
+			sh := &q.shards[shard]
+			sh.pausedMS = 0
 			if headMS == 0 {
 				continue
 			}
 			for _, o := range q.observers {
 				o.note(Hint{Queue: key, Shard: shard, DueMS: headMS})
 			}
-			if sh := &q.shards[shard]; sh.headMS == 0 || headMS < sh.headMS {
-				sh.headMS = headMS
-			}
+			sh.headMS = earlier(sh.headMS, headMS)
 		}
 	}
 }

@@ -1,7 +1,12 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/retryd/retryd/policy"
 )
@@ -31,21 +36,112 @@ type Cursor struct {
 
 // TaskPage is a page of tasks.
 type TaskPage struct {
+	// Tasks are without payload and history.
 	Tasks []*Task
+	// Ends are the places of the tasks, for a page that is to end before its last.
+	Ends []Cursor
 	// Next is where the page ends; zero when nothing follows.
 	Next Cursor
 }
 
+// loadedAtOnce is how many tasks are held in memory at a time: their payloads may
+// be large.
+const loadedAtOnce = 100
+
 // Tasks returns a page of the tasks that match, at most limit: queue by queue in
 // the order of their names, in each those SCHEDULED or LEASED, HELD, and DEAD, and
 // those by time and id, over all shards. A page may be short, and even empty,
-// though more follow.
+// though more follow. A filter that contradicts itself is KindInvalid.
 func (s *Scheduler) Tasks(ctx context.Context, namespace string, f TaskFilter, after Cursor, limit int) (TaskPage, error) {
-	panic("unfinished")
+	if bad := f.check(); len(bad) > 0 {
+		return TaskPage{}, Invalid(bad...)
+	}
+	want := limit
+	if !f.indexed() {
+		want = max(limit, loadedAtOnce)
+	}
+	w, err := s.newWalk(namespace, f, after, want)
+	if err != nil {
+		return TaskPage{}, err
+	}
+	var page TaskPage
+	for looked := 0; looked < maxLooked && len(page.Tasks) < limit; {
+		n := min(loadedAtOnce, maxLooked-looked)
+		if w.exact {
+			n = min(n, limit-len(page.Tasks))
+		}
+		ix, places, err := w.read(ctx, n)
+		if err != nil {
+			return TaskPage{}, err
+		}
+		if len(places) == 0 {
+			break
+		}
+		looked += len(places)
+		tasks, err := w.tasks(ctx, ix, places)
+		if err != nil {
+			return TaskPage{}, err
+		}
+		for i, t := range tasks {
+			if t == nil {
+				continue
+			}
+			page.Tasks = append(page.Tasks, t.listed())
+			page.Ends = append(page.Ends, Cursor{ix, places[i]})
+			if len(page.Tasks) == limit && i < len(tasks)-1 {
+				page.Next = Cursor{ix, places[i]}
+				return page, nil
+			}
+		}
+	}
+	page.Next = w.next()
+	return page, nil
+}
+
+// listed is the task as lists show it.
+func (t *Task) listed() *Task {
+	out := *t
+	out.Spec.Payload, out.History = nil, nil
+	return &out
 }
 
 // DeadLetterGroups returns the groups of the dead letters of a queue, or where it
 // is empty of all queues of the namespace, the largest first.
 func (s *Scheduler) DeadLetterGroups(ctx context.Context, namespace, queue string) ([]DeadLetterGroup, error) {
-	panic("unfinished")
+	groups, err := s.deadLetterGroups(ctx, namespace, []string{queue})
+	for after, more := "", queue == ""; more && err == nil; {
+		var names []string
+		if names, more, err = s.queueNames(ctx, namespace, after, namesPage); err != nil || len(names) == 0 {
+			break
+		}
+		after = names[len(names)-1]
+		var found []DeadLetterGroup
+		found, err = s.deadLetterGroups(ctx, namespace, names)
+		groups = append(groups, found...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(groups, func(a, b DeadLetterGroup) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(b.LastMS, a.LastMS),
+			cmp.Compare(a.Queue.Name, b.Queue.Name), cmp.Compare(a.Fingerprint, b.Fingerprint))
+	})
+	return groups, nil
+}
+
+// deadLetterGroups returns the groups of some queues, in no order.
+func (s *Scheduler) deadLetterGroups(ctx context.Context, namespace string, queues []string) ([]DeadLetterGroup, error) {
+	of := make([][]DeadLetterGroup, len(queues))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(callsAtOnce)
+	for i, name := range queues {
+		g.Go(func() (err error) {
+			of[i], err = s.store.DeadLetterGroups(ctx, QueueKey{namespace, name})
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, fmt.Errorf("group the dead letters of namespace %s: %w", namespace, err)
+	}
+	return slices.Concat(of...), nil
 }

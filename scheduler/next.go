@@ -15,7 +15,8 @@ type NextRequest struct {
 	Namespace string
 	TaskID    string
 	Queue     string
-	// Wait is how long to wait for the attempt to fall due; 0 asks how things
+	// Wait is how long to wait for the attempt to fall due, and where a lease is asked
+	// for and its queue is paused, for the queue to be resumed; 0 asks how things
 	// stand.
 	Wait time.Duration
 	// Lease asks for a lease of that length. By task id, 0 asks only to be told;
@@ -59,6 +60,8 @@ func (s *Scheduler) nextOfTask(ctx context.Context, r NextRequest) (NextAnswer, 
 	key := TaskKey{r.Namespace, r.TaskID}
 	changed, stop := s.watchers.watch(key)
 	defer stop()
+	repaused, stopPauses := s.pauses.watch(r.Namespace)
+	defer stopPauses()
 	deadline := time.NewTimer(r.Wait)
 	defer deadline.Stop()
 	for {
@@ -69,6 +72,7 @@ func (s *Scheduler) nextOfTask(ctx context.Context, r NextRequest) (NextAnswer, 
 		nowMS := s.clock.nowMS()
 		lookMS, waiting := t.LookMS()
 		due := waiting && lookMS <= nowMS
+		shut := false
 		if r.Lease > 0 {
 			if t.heldBy(r.Worker, nowMS) {
 				d, err := s.handAgain(ctx, t)
@@ -83,24 +87,29 @@ func (s *Scheduler) nextOfTask(ctx context.Context, r NextRequest) (NextAnswer, 
 				return a, nil
 			}
 			if due {
-				d, err := s.claimTask(ctx, t, r)
+				d, openMS, err := s.claimTask(ctx, t, r)
 				if err != nil {
 					return NextAnswer{}, err
 				}
 				if d != nil {
 					return s.tell(d.Task, s.clock.nowMS(), d), nil
 				}
-				// It was put back, has died, or somebody else was faster.
+				// It was put back, has died, somebody else was faster, or its queue is paused.
 				if t, err = s.current(ctx, key); err != nil {
 					return NextAnswer{}, err
 				}
-				if lookMS, waiting = t.LookMS(); waiting && lookMS <= s.clock.nowMS() {
+				lookMS, waiting = t.LookMS()
+				shut = waiting && openMS != 0
+				switch {
+				case shut:
+					lookMS = openMS
+				case waiting && lookMS <= s.clock.nowMS():
 					continue
 				}
 				due = false
 			}
 		}
-		if r.Wait <= 0 || due || t.State != StateScheduled {
+		if r.Wait <= 0 || due || (t.State != StateScheduled && !shut) {
 			return s.tell(t, s.clock.nowMS(), nil), nil
 		}
 		// Another replica's change is seen by looking again, at least once a second.
@@ -114,6 +123,7 @@ func (s *Scheduler) nextOfTask(ctx context.Context, r NextRequest) (NextAnswer, 
 		case <-deadline.C:
 			r.Wait = 0
 		case <-changed:
+		case <-repaused:
 		case <-again.C:
 		}
 		again.Stop()
@@ -156,29 +166,36 @@ func (s *Scheduler) current(ctx context.Context, key TaskKey) (*Task, error) {
 }
 
 // claimTask leases one due task to the caller; nil when it may not be handed
-// out after all.
-func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (*Delivery, error) {
+// out after all. openMS is when to ask again because its queue is paused, 0 when
+// it is not.
+func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (d *Delivery, openMS int64, err error) {
 	claim := Claim{
 		ID: rand.Uint64(), Queue: t.Queue(), Shard: ShardOf(t.Key, s.shards), Task: t.Key,
 		Slots:  []Slot{{Count: 1, LeaseMS: r.Lease.Milliseconds(), Worker: r.Worker}},
 		Nonces: nonces(1),
 	}
 	got := s.store.Claim(ctx, []Claim{claim})[0]
+	if got.Paused {
+		openMS = got.NextMS
+		if openMS == 0 {
+			openMS = got.NowMS + fallbackInterval.Milliseconds()
+		}
+	}
 	if len(got.Tasks) == 0 {
 		// It may have been carried out all the same, by this call or by a first try of
 		// it whose answer was lost: then the lease bears our nonce.
 		now, err := s.current(ctx, t.Key)
 		if err != nil || now.State != StateLeased || now.Fence.Nonce != claim.Nonces[0] {
-			return nil, got.Err
+			return nil, openMS, got.Err
 		}
 		got.Tasks = []*Task{now}
 	}
 	for i, ok := range s.admit(ctx, got.Tasks) {
 		if ok {
-			return &Delivery{Task: got.Tasks[i], Token: got.Tasks[i].Lease(s.shards).String()}, nil
+			return &Delivery{Task: got.Tasks[i], Token: got.Tasks[i].Lease(s.shards).String()}, 0, nil
 		}
 	}
-	return nil, nil
+	return nil, 0, nil
 }
 
 // heldBy says whether a worker of that name holds the task's lease: one that asks

@@ -18,6 +18,9 @@ type Config struct {
 	// FirstSuccessRetention is how long a task is remembered that succeeded at
 	// its first attempt. Default 10 min.
 	FirstSuccessRetention time.Duration
+	// Health holds the thresholds of a queue's health that are not to be those of
+	// [DefaultThresholds], by the names used there.
+	Health Thresholds
 }
 
 // DefaultFirstSuccessRetention is that of a zero Config.
@@ -32,11 +35,13 @@ type Scheduler struct {
 	shards  int
 	replica string
 
-	clock      clock
-	compiled   rulings
-	noPolicy   *ruling
-	leases     leaseCache
-	watchers   watchers
+	clock    clock
+	compiled rulings
+	noPolicy *ruling
+	leases   leaseCache
+	watchers watchers[TaskKey]
+	// pauses tells of namespaces in which a queue is paused or resumed.
+	pauses     watchers[string]
 	dispatcher *dispatcher
 
 	draining  chan struct{}
@@ -51,6 +56,11 @@ func New(store Store, cfg Config) (*Scheduler, error) {
 	if cfg.FirstSuccessRetention == 0 {
 		cfg.FirstSuccessRetention = DefaultFirstSuccessRetention
 	}
+	health, err := cfg.Health.orDefault()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Health = health
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}

@@ -10,12 +10,17 @@ import (
 
 // sweeper carries out what falls due where nobody asks: deadlines, the end of
 // dead letters' retention, and attempts whose last permitted lease has expired
-// in queues without a worker.
+// in queues without a worker. Now and then it forgets what is counted of queues and
+// groups in which nothing happens any more.
 type sweeper struct {
 	s *Scheduler
 	// places are where this pass goes on with long queues, next where the pass
 	// after it will.
 	places, next map[sweptQueue]Place
+	// forgetMS is when forgetting begins anew, and forgetting the shards that are not
+	// through with it, with the queue that was looked at last.
+	forgetMS   int64
+	forgetting map[int]QueueKey
 }
 
 type sweptQueue struct {
@@ -29,6 +34,10 @@ const (
 	// sweepPages bounds what one pass looks at in one queue and shard: a backlog
 	// without a worker may be long, and hardly any of it is of interest.
 	sweepPages = 10
+	// forgetInterval is how often queues and groups are looked through for those to
+	// be forgotten, groupRetention for how long a group is kept without a change.
+	forgetInterval = time.Hour
+	groupRetention = 90 * 24 * time.Hour
 )
 
 func newSweeper(s *Scheduler) *sweeper {
@@ -59,7 +68,7 @@ func (w *sweeper) runOnce(ctx context.Context) error {
 	for shard := range w.s.shards {
 		failed = errors.Join(failed, w.sweepEnding(ctx, shard), w.sweepDue(ctx, shard))
 	}
-	return failed
+	return errors.Join(failed, w.forget(ctx))
 }
 
 // sweepEnding ends what ends by itself.
@@ -122,6 +131,56 @@ func (w *sweeper) sweepQueue(ctx context.Context, q QueueKey, shard int) error {
 	}
 	w.next[swept] = after
 	return nil
+}
+
+// forget forgets queues and groups that nobody will miss. A pass does a part of
+// it, and the next one goes on.
+func (w *sweeper) forget(ctx context.Context) error {
+	nowMS := w.s.clock.nowMS()
+	if nowMS >= w.forgetMS && len(w.forgetting) == 0 {
+		w.forgetMS = nowMS + forgetInterval.Milliseconds()
+		w.forgetting = make(map[int]QueueKey)
+		for shard := range w.s.shards {
+			w.forgetting[shard] = QueueKey{}
+		}
+	}
+	var failed error
+	for shard, after := range w.forgetting {
+		after, err := w.forgetIn(ctx, shard, after, nowMS)
+		failed = errors.Join(failed, err)
+		if err == nil && after == (QueueKey{}) {
+			delete(w.forgetting, shard)
+		} else {
+			w.forgetting[shard] = after
+		}
+	}
+	return failed
+}
+
+// forgetIn does a part of one shard, after the queue given, and returns the one
+// that it has looked at last, the zero QueueKey at the end.
+func (w *sweeper) forgetIn(ctx context.Context, shard int, after QueueKey, nowMS int64) (QueueKey, error) {
+	beforeMS := nowMS - groupRetention.Milliseconds()
+	for range sweepPages {
+		n, err := w.s.store.ForgetGroups(ctx, shard, beforeMS, sweepPage)
+		if err != nil {
+			return after, err
+		}
+		if n == 0 {
+			break
+		}
+	}
+	for range sweepPages {
+		last, err := w.s.store.ForgetQueues(ctx, shard, after, sweepPage)
+		if err != nil {
+			return after, err
+		}
+		after = last
+		if after == (QueueKey{}) {
+			break
+		}
+	}
+	return after, nil
 }
 
 // settle ends those of the tasks whose time is over.
