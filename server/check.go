@@ -19,7 +19,6 @@ import (
 // The limits of requests; those of a batch, a stream and a page stand with them.
 const (
 	maxNameBytes       = 100
-	maxIDBytes         = 63
 	maxTaskIDBytes     = 200
 	maxKeyBytes        = 255
 	maxWorkerBytes     = 255
@@ -32,8 +31,6 @@ const (
 	defaultLease       = 30 * time.Second
 	maxWait            = time.Minute
 	defaultNamespace   = "default"
-	// namespaceMarks may be in a namespace's name besides letters and digits.
-	namespaceMarks = "._-"
 )
 
 // checker collects everything that is wrong with a request.
@@ -99,16 +96,16 @@ func (c *checker) namespace(name string) string {
 	if name == "" {
 		return defaultNamespace
 	}
-	if !spelled(name, maxNameBytes, namespaceMarks) {
-		c.add("namespace", "is %s; allowed: 1 to %d of A-Z, a-z, 0-9, '.', '_' and '-', or none for %q", quote(name), maxNameBytes, defaultNamespace)
+	if !validNamespace(name) {
+		c.add("namespace", "is %s; allowed: 1 to %d of A-Z, a-z, 0-9, '.', '_' and '-', or none for %q", policy.Quote(name), maxNameBytes, defaultNamespace)
 	}
 	return name
 }
 
-// name checks the name of a queue, group or environment.
+// name checks the name of a queue, group, condition or environment.
 func (c *checker) name(field, name string) {
-	if !spelled(name, maxNameBytes, "._:/-") {
-		c.add(field, "is %s; allowed: 1 to %d of A-Z, a-z, 0-9, '.', '_', ':', '/' and '-'", quote(name), maxNameBytes)
+	if !policy.ValidName(name) {
+		c.add(field, "is %s; allowed: %s", policy.Quote(name), policy.NameRule)
 	}
 }
 
@@ -120,8 +117,8 @@ func (c *checker) optionalName(field, name string) {
 
 // id checks the id of a policy or a job.
 func (c *checker) id(field, id string) {
-	if !spelled(id, maxIDBytes, "-") || strings.ToLower(id) != id {
-		c.add(field, "is %s; allowed: 1 to %d of a-z, 0-9 and '-'", quote(id), maxIDBytes)
+	if !policy.ValidID(id) {
+		c.add(field, "is %s; allowed: 1 to 63 of a-z, 0-9 and '-'", policy.Quote(id))
 	}
 }
 
@@ -134,14 +131,14 @@ func (c *checker) optionalID(field, id string) {
 func (c *checker) taskID(field, id string) {
 	c.text(field, id, maxTaskIDBytes)
 	if strings.ContainsFunc(id, unicode.IsControl) {
-		c.add(field, "is %s, which has control characters; allowed: none of them", quote(id))
+		c.add(field, "is %s, which has control characters; allowed: none of them", policy.Quote(id))
 	}
 }
 
 func (c *checker) worker(id string) {
 	c.text("worker_id", id, maxWorkerBytes)
 	if strings.ContainsFunc(id, unicode.IsControl) {
-		c.add("worker_id", "is %s, which has control characters; allowed: none of them", quote(id))
+		c.add("worker_id", "is %s, which has control characters; allowed: none of them", policy.Quote(id))
 	}
 }
 
@@ -157,7 +154,7 @@ func (c *checker) text(field, s string, maxBytes int) {
 
 func (c *checker) timeZone(field, name string) {
 	if name != "" && !policy.ValidTimeZone(name) {
-		c.add(field, "is %s; allowed: the name of an IANA time zone, such as Europe/Berlin", quote(name))
+		c.add(field, "is %s; allowed: the name of an IANA time zone, such as Europe/Berlin", policy.Quote(name))
 	}
 }
 
@@ -207,23 +204,7 @@ func (c *checker) lease(field string, d *durationpb.Duration) time.Duration {
 	return c.duration(field, d, minLease, maxLease)
 }
 
-// spelled reports whether s is 1 to most ASCII letters, digits and characters of
-// also.
-func spelled(s string, most int, also string) bool {
-	for i := range len(s) {
-		ch := s[i]
-		if (ch < 'a' || ch > 'z') && (ch < 'A' || ch > 'Z') && (ch < '0' || ch > '9') && strings.IndexByte(also, ch) < 0 {
-			return false
-		}
-	}
-	return s != "" && len(s) <= most
-}
-
-// quote keeps a value readable, however long or odd it is.
-func quote(s string) string {
-	const most = 100
-	if len(s) > most {
-		return fmt.Sprintf("%q... (%d bytes)", s[:most], len(s))
-	}
-	return fmt.Sprintf("%q", s)
+// validNamespace reports whether s may name a namespace.
+func validNamespace(s string) bool {
+	return policy.ValidName(s) && !strings.ContainsAny(s, ":/")
 }

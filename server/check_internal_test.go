@@ -280,7 +280,7 @@ func TestCheckPreview(t *testing.T) {
 
 func TestCheckPage(t *testing.T) {
 	t.Parallel()
-	list := listing{kind: "policies", namespace: "a", filter: "f"}
+	list := listing{kind: "policies", namespace: "a", filter: []string{"f"}}
 	page := func(size int32, token string) func(c *checker) {
 		return func(c *checker) { c.page(list, size, token) }
 	}
@@ -289,10 +289,10 @@ func TestCheckPage(t *testing.T) {
 		{"next", page(1000, list.token("x")), nil},
 		{"size", page(1001, ""), []string{"page_size"}},
 		{"negative size and nonsense", page(-1, "nonsense"), []string{"page_size", "page_token"}},
-		{"of another namespace", page(0, listing{"policies", "b", "f"}.token("x")), []string{"page_token"}},
-		{"of another filter", page(0, listing{"policies", "a", ""}.token("x")), []string{"page_token"}},
-		{"of another kind", page(0, listing{"jobs", "a", "f"}.token("x")), []string{"page_token"}},
-		{"glued differently", page(0, listing{"policies", "af", ""}.token("x")), []string{"page_token"}},
+		{"of another namespace", page(0, listing{"policies", "b", []string{"f"}}.token("x")), []string{"page_token"}},
+		{"of another filter", page(0, listing{"policies", "a", []string{""}}.token("x")), []string{"page_token"}},
+		{"of another kind", page(0, listing{"jobs", "a", []string{"f"}}.token("x")), []string{"page_token"}},
+		{"glued differently", page(0, listing{"policies", "af", []string{""}}.token("x")), []string{"page_token"}},
 		{"of another version", page(0, "Ag"+list.token("x")[2:]), []string{"page_token"}},
 		{"without an id", page(0, list.token("")), []string{"page_token"}},
 	})

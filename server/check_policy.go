@@ -10,9 +10,6 @@ import (
 )
 
 const (
-	defaultPageSize  = 50
-	maxPageSize      = 1000
-	maxFilterBytes   = 1000
 	previewedTask    = "preview"
 	maxPreviewedList = scheduler.MaxPreviewed
 )
@@ -61,7 +58,7 @@ func (c *checker) preview(r *retryv1.PreviewPolicyRequest, nowMS int64) schedule
 	out.DeadlineMS = wire.MS(r.GetDeadline())
 	zoneSound := c.sound(func() { c.timeZone("time_zone", r.GetTimeZone()) })
 	if windows != nil && startSound && zoneSound && r.GetTimeZone() != "" && !windows.FreeWithinYear(r.GetTimeZone(), cmp.Or(out.StartMS, nowMS)) {
-		c.add("time_zone", "is %s, in which no moment is outside the policy's pause windows for 366 days", quote(r.GetTimeZone()))
+		c.add("time_zone", "is %s, in which no moment is outside the policy's pause windows for 366 days", policy.Quote(r.GetTimeZone()))
 	}
 	return out
 }

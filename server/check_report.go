@@ -47,7 +47,7 @@ func (c *checker) subject(namespace string, r subject) {
 		return
 	}
 	if key, ok := c.token(namespace, token); ok && id != "" && id != key.ID {
-		c.add("task.id", "is %s, which is not the task that lease_token was issued for", quote(id))
+		c.add("task.id", "is %s, which is not the task that lease_token was issued for", policy.Quote(id))
 	}
 }
 
@@ -68,7 +68,7 @@ func (c *checker) report(namespace string, r *retryv1.Report) scheduler.Report {
 
 func (c *checker) sameNamespace(batch, own string) {
 	if own != "" && own != batch {
-		c.add("namespace", "is %s in a batch of namespace %q; allowed: the batch's, or none", quote(own), batch)
+		c.add("namespace", "is %s in a batch of namespace %q; allowed: the batch's, or none", policy.Quote(own), batch)
 	}
 }
 

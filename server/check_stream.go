@@ -50,7 +50,7 @@ func (c *checker) queues(queues []string) {
 		field := fmt.Sprintf("queues[%d]", i)
 		c.name(field, q)
 		if j, twice := first[q]; twice {
-			c.add(field, "is %s, as queues[%d] is; allowed: each queue once", quote(q), j)
+			c.add(field, "is %s, as queues[%d] is; allowed: each queue once", policy.Quote(q), j)
 			continue
 		}
 		first[q] = i

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/server/wire"
 )
@@ -53,8 +54,8 @@ func (c *checker) token(namespace, token string) (key scheduler.TaskKey, ok bool
 		return key, false
 	}
 	// Of a namespace that is malformed no token is; that is said already.
-	if lease.Key.Namespace != namespace && spelled(namespace, maxNameBytes, namespaceMarks) {
-		c.add(field, "is of another namespace than %s", quote(namespace))
+	if lease.Key.Namespace != namespace && validNamespace(namespace) {
+		c.add(field, "is of another namespace than %s", policy.Quote(namespace))
 		return key, false
 	}
 	return lease.Key, true

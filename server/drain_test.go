@@ -194,7 +194,7 @@ func TestHealth(t *testing.T) {
 		health := healthpb.NewHealthClient(s.dial())
 		check := func(want healthpb.HealthCheckResponse_ServingStatus) {
 			t.Helper()
-			for _, name := range []string{"", "retry.v1.RetryService", "retry.v1.PolicyService"} {
+			for _, name := range append(services(), "") {
 				got, err := health.Check(s.ctx(), &healthpb.HealthCheckRequest{Service: name})
 				if err != nil || got.GetStatus() != want {
 					t.Errorf("%q: %v, %v", name, got, err)

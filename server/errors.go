@@ -53,12 +53,20 @@ func outcomeOf(kind scheduler.Kind) (o outcome, ok bool) {
 		return outcome{code: codes.NotFound, reason: "JOB_NOT_FOUND"}, true
 	case scheduler.KindTaskNotFound:
 		return outcome{code: codes.NotFound, reason: "TASK_NOT_FOUND"}, true
+	case scheduler.KindQueueNotFound:
+		return outcome{code: codes.NotFound, reason: "QUEUE_NOT_FOUND"}, true
+	case scheduler.KindGroupNotFound:
+		return outcome{code: codes.NotFound, reason: "GROUP_NOT_FOUND"}, true
 	case scheduler.KindPolicyExists:
 		return outcome{code: codes.AlreadyExists, reason: "POLICY_EXISTS"}, true
+	case scheduler.KindJobExists:
+		return outcome{code: codes.AlreadyExists, reason: "JOB_EXISTS"}, true
 	case scheduler.KindKeyReused:
 		return outcome{code: codes.AlreadyExists, reason: "KEY_REUSED"}, true
 	case scheduler.KindPolicyDeleted:
 		return outcome{code: codes.FailedPrecondition, reason: "POLICY_DELETED"}, true
+	case scheduler.KindPolicyInUse:
+		return outcome{code: codes.FailedPrecondition, reason: "POLICY_IN_USE"}, true
 	case scheduler.KindLeaseLost:
 		return outcome{code: codes.FailedPrecondition, reason: "LEASE_LOST"}, true
 	case scheduler.KindLeaseRequired:

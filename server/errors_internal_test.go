@@ -22,8 +22,8 @@ import (
 	"github.com/retryd/retryd/scheduler"
 )
 
-// documented are the rows of the API's table of errors, those aside whose
-// services are not there yet.
+// documented are the rows of the API's table of errors, those aside that nothing
+// leads to yet.
 func documented() map[string]codes.Code {
 	return map[string]codes.Code{
 		"INVALID_REQUEST":      codes.InvalidArgument,
@@ -31,9 +31,13 @@ func documented() map[string]codes.Code {
 		"POLICY_NOT_FOUND":     codes.NotFound,
 		"JOB_NOT_FOUND":        codes.NotFound,
 		"TASK_NOT_FOUND":       codes.NotFound,
+		"QUEUE_NOT_FOUND":      codes.NotFound,
+		"GROUP_NOT_FOUND":      codes.NotFound,
 		"POLICY_EXISTS":        codes.AlreadyExists,
+		"JOB_EXISTS":           codes.AlreadyExists,
 		"KEY_REUSED":           codes.AlreadyExists,
 		"POLICY_DELETED":       codes.FailedPrecondition,
+		"POLICY_IN_USE":        codes.FailedPrecondition,
 		"LEASE_LOST":           codes.FailedPrecondition,
 		"LEASE_REQUIRED":       codes.FailedPrecondition,
 		"ATTEMPT_OUT_OF_ORDER": codes.FailedPrecondition,

@@ -50,7 +50,7 @@ func FuzzReportFailureRequest(f *testing.F) {
 }
 
 func FuzzPageToken(f *testing.F) {
-	list := listing{kind: "policies", namespace: "default", filter: "x"}
+	list := listing{kind: "policies", namespace: "default", filter: []string{"x"}}
 	f.Add("")
 	f.Add(list.token("a"))
 	f.Add(listing{}.token("a"))
@@ -58,6 +58,33 @@ func FuzzPageToken(f *testing.F) {
 		id, ok := list.after(token)
 		if ok && list.token(id) != token {
 			t.Fatalf("%q is a second spelling of the token of %q", token, id)
+		}
+	})
+}
+
+// FuzzPosition holds the reader of positions to one spelling of each, and to the
+// listing's namespace.
+func FuzzPosition(f *testing.F) {
+	place := scheduler.Place{MS: 7, Key: scheduler.TaskKey{Namespace: "n", ID: "x"}}
+	for _, p := range []position{
+		{cursor: scheduler.Cursor{Index: scheduler.Index{Kind: scheduler.IndexDue, Namespace: "n"}}},
+		{scheduler.Cursor{Index: scheduler.Index{Kind: scheduler.IndexFingerprint, Namespace: "n", Name: "q", Fingerprint: 3}, Place: place}, 9},
+	} {
+		text, _ := listing{}.after(p.token(listing{}))
+		f.Add(text)
+	}
+	f.Add("")
+	f.Fuzz(func(t *testing.T, text string) {
+		p, ok := parsePosition("n", text)
+		if !ok {
+			return
+		}
+		index, key := p.cursor.Index, p.cursor.Place.Key
+		if index.Namespace != "n" || index.Kind == scheduler.IndexEnding || key.ID != "" && key.Namespace != "n" {
+			t.Fatalf("%q leads to %+v", text, p)
+		}
+		if again, _ := (listing{}).after(p.token(listing{})); again != text {
+			t.Fatalf("%q is a second spelling of %+v", text, p)
 		}
 	})
 }

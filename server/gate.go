@@ -28,7 +28,7 @@ func (s *Server) gateStream(srv any, stream grpc.ServerStream, info *grpc.Stream
 // gate lets everything pass once the server is open, and before that what needs
 // no store: health and reflection.
 func (s *Server) gate(method string) error {
-	if s.opened.Load() || !strings.HasPrefix(method, "/retry.v1.") {
+	if s.opened.Load() || !strings.HasPrefix(method, "/"+apiPackage) {
 		return nil
 	}
 	return &scheduler.Error{Kind: scheduler.KindUnavailable, Message: "the store has not been reached yet"}

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
@@ -24,13 +26,17 @@ import (
 
 // site is a server on a store in memory, and what talks to it.
 type site struct {
-	t     testing.TB
-	sched *scheduler.Scheduler
-	srv   *server.Server
-	lis   *bufconn.Listener
-	log   *syncBuffer
-	retry retryv1.RetryServiceClient
-	pol   retryv1.PolicyServiceClient
+	t      testing.TB
+	sched  *scheduler.Scheduler
+	srv    *server.Server
+	lis    *bufconn.Listener
+	log    *syncBuffer
+	retry  retryv1.RetryServiceClient
+	pol    retryv1.PolicyServiceClient
+	jobs   retryv1.JobServiceClient
+	tasks  retryv1.TaskServiceClient
+	queues retryv1.QueueServiceClient
+	groups retryv1.GroupServiceClient
 
 	stopServer func()
 }
@@ -76,6 +82,8 @@ func setupOn(tb testing.TB, cfg server.Config, store scheduler.Store) *site {
 	}
 	conn := s.dial()
 	s.retry, s.pol = retryv1.NewRetryServiceClient(conn), retryv1.NewPolicyServiceClient(conn)
+	s.jobs, s.tasks = retryv1.NewJobServiceClient(conn), retryv1.NewTaskServiceClient(conn)
+	s.queues, s.groups = retryv1.NewQueueServiceClient(conn), retryv1.NewGroupServiceClient(conn)
 	tb.Cleanup(func() {
 		s.stopServer()
 		stopRunning()
@@ -277,6 +285,19 @@ func (b *syncBuffer) String() string {
 // smallWindows are a client's that takes 64 KiB unread and no more.
 func smallWindows() []grpc.DialOption {
 	return []grpc.DialOption{grpc.WithInitialWindowSize(64 << 10), grpc.WithInitialConnWindowSize(64 << 10)}
+}
+
+// services are the names of the API's own services, read from its files, so that
+// a new one cannot be forgotten.
+func services() []string {
+	var names []string
+	protoregistry.GlobalFiles.RangeFilesByPackage(retryv1.File_retry_v1_task_proto.Package(), func(file protoreflect.FileDescriptor) bool {
+		for i := range file.Services().Len() {
+			names = append(names, string(file.Services().Get(i).FullName()))
+		}
+		return true
+	})
+	return names
 }
 
 // pass lets time go by, which in a bubble takes none.

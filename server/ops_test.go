@@ -140,6 +140,17 @@ func TestSecretsAreNotLogged(t *testing.T) {
 	_, _ = s.retry.ReleaseLease(s.ctx(), &retryv1.ReleaseLeaseRequest{LeaseToken: tokens[1]})
 	_, _ = s.retry.ReleaseLease(s.ctx(), &retryv1.ReleaseLeaseRequest{LeaseToken: forged})
 	_, _ = s.pol.ListPolicies(s.ctx(), &retryv1.ListPoliciesRequest{PageToken: secret})
+	for _, id := range []string{"a", "b", secret} {
+		for _, operate := range s.operations() {
+			_, _ = operate(s.ctx(), "", id)
+		}
+	}
+	_, _ = s.tasks.ListTasks(s.ctx(), &retryv1.ListTasksRequest{PageToken: secret})
+	_, _ = s.tasks.ListDeadLetterGroups(s.ctx(), &retryv1.ListDeadLetterGroupsRequest{})
+	_, _ = s.tasks.DiscardTasks(s.ctx(), &retryv1.DiscardTasksRequest{State: retryv1.Task_STATE_DEAD, PageToken: secret})
+	_, _ = s.jobs.CreateJob(s.ctx(), &retryv1.CreateJobRequest{Job: &retryv1.Job{Id: secret, Etag: secret, DisplayName: secret}})
+	_, _ = s.queues.GetQueue(s.ctx(), &retryv1.GetQueueRequest{Queue: secret})
+	_, _ = s.groups.GetGroup(s.ctx(), &retryv1.GetGroupRequest{Group: secret})
 	w.flow(-1)
 	_ = w.end()
 	s.stopServer()
@@ -175,7 +186,7 @@ func TestReflection(t *testing.T) {
 	for _, service := range got.GetListServicesResponse().GetService() {
 		names = append(names, service.GetName())
 	}
-	for _, want := range []string{"retry.v1.RetryService", "retry.v1.PolicyService", "grpc.health.v1.Health"} {
+	for _, want := range append(services(), "grpc.health.v1.Health") {
 		if !slices.Contains(names, want) {
 			t.Errorf("%s is not told among %q", want, names)
 		}

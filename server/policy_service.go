@@ -3,16 +3,10 @@ package server
 import (
 	"context"
 
-	"google.golang.org/protobuf/proto"
-
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/server/wire"
 )
-
-// maxPageBytes is where a page of a list ends early: a client takes 4 MiB at
-// the most unless it was told otherwise.
-const maxPageBytes = 1 << 20
 
 // policyService keeps policies. It embeds the Unsafe type, so that a new RPC
 // breaks the build and not the caller.
@@ -38,7 +32,7 @@ func (h *policyService) CreatePolicy(ctx context.Context, r *retryv1.CreatePolic
 
 // GetPolicy answers one policy, a deleted one too.
 func (h *policyService) GetPolicy(ctx context.Context, r *retryv1.GetPolicyRequest) (*retryv1.GetPolicyResponse, error) {
-	namespace, err := policyName(r)
+	namespace, err := resourceName(r)
 	if err != nil {
 		return nil, err
 	}
@@ -51,34 +45,20 @@ func (h *policyService) GetPolicy(ctx context.Context, r *retryv1.GetPolicyReque
 
 // ListPolicies answers a page of policies.
 func (h *policyService) ListPolicies(ctx context.Context, r *retryv1.ListPoliciesRequest) (*retryv1.ListPoliciesResponse, error) {
-	var c checker
-	namespace := c.namespace(r.GetNamespace())
-	list := listing{kind: "policies", namespace: namespace, filter: r.GetFilter()}
-	size, after := c.page(list, r.GetPageSize(), r.GetPageToken())
-	c.text("filter", r.GetFilter(), maxFilterBytes)
-	if err := c.err(); err != nil {
+	list, size, after, err := resourcePage("policies", r)
+	if err != nil {
 		return nil, err
 	}
-	all, err := h.s.sched.Policies(ctx, namespace, r.GetFilter())
+	all, err := h.s.sched.Policies(ctx, list.namespace, r.GetFilter())
 	if err != nil {
 		return nil, err
 	}
 	resp := &retryv1.ListPoliciesResponse{TotalSize: int32(len(all))}
-	bytes := 0
-	for _, rec := range all {
-		if rec.Policy.ID <= after {
-			continue
-		}
-		p := wire.PolicyRecord(rec)
-		bytes += proto.Size(p)
-		if n := len(resp.GetPolicies()); n == size || n > 0 && bytes > maxPageBytes {
-			resp.NextPageToken = list.token(resp.GetPolicies()[n-1].GetId())
-			break
-		}
-		resp.Policies = append(resp.Policies, p)
-	}
+	resp.Policies, resp.NextPageToken = resources(list, all, size, after, policyID, wire.PolicyRecord)
 	return resp, nil
 }
+
+func policyID(rec *scheduler.PolicyRecord) string { return rec.Policy.ID }
 
 // UpdatePolicy replaces a policy.
 func (h *policyService) UpdatePolicy(ctx context.Context, r *retryv1.UpdatePolicyRequest) (*retryv1.UpdatePolicyResponse, error) {
@@ -97,7 +77,7 @@ func (h *policyService) UpdatePolicy(ctx context.Context, r *retryv1.UpdatePolic
 
 // DeletePolicy hides a policy from lists and new work.
 func (h *policyService) DeletePolicy(ctx context.Context, r *retryv1.DeletePolicyRequest) (*retryv1.DeletePolicyResponse, error) {
-	namespace, err := policyName(r)
+	namespace, err := resourceName(r)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +90,7 @@ func (h *policyService) DeletePolicy(ctx context.Context, r *retryv1.DeletePolic
 
 // UndeletePolicy takes a deletion back.
 func (h *policyService) UndeletePolicy(ctx context.Context, r *retryv1.UndeletePolicyRequest) (*retryv1.UndeletePolicyResponse, error) {
-	namespace, err := policyName(r)
+	namespace, err := resourceName(r)
 	if err != nil {
 		return nil, err
 	}
@@ -141,18 +121,4 @@ func previewed(got []scheduler.Previewed) []*retryv1.PreviewedDecision {
 		out[i] = wire.Previewed(&got[i])
 	}
 	return out
-}
-
-// named is a request that names one policy.
-type named interface {
-	GetNamespace() string
-	GetId() string
-}
-
-// policyName checks a request that names one policy, and returns the namespace.
-func policyName(r named) (namespace string, err error) {
-	var c checker
-	namespace = c.namespace(r.GetNamespace())
-	c.id("id", r.GetId())
-	return namespace, c.err()
 }

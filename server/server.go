@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,9 @@ import (
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 	"github.com/retryd/retryd/scheduler"
 )
+
+// apiPackage is what the names of the API's own services begin with.
+const apiPackage = "retry.v1."
 
 // The limits of what a client may ask of a connection.
 const (
@@ -78,6 +82,10 @@ func New(cfg Config, sched *scheduler.Scheduler) (*Server, error) {
 	)...)
 	retryv1.RegisterRetryServiceServer(s.grpc, &retryService{s: s})
 	retryv1.RegisterPolicyServiceServer(s.grpc, &policyService{s: s})
+	retryv1.RegisterJobServiceServer(s.grpc, &jobService{s: s})
+	retryv1.RegisterTaskServiceServer(s.grpc, &taskService{s: s})
+	retryv1.RegisterQueueServiceServer(s.grpc, &queueService{s: s})
+	retryv1.RegisterGroupServiceServer(s.grpc, &groupService{s: s})
 	healthpb.RegisterHealthServer(s.grpc, &healthService{Server: s.health, draining: s.draining})
 	if cfg.Reflection {
 		reflection.Register(s.grpc) // v1 and v1alpha
@@ -130,8 +138,11 @@ func (s *Server) SetServing(serving bool) {
 	if serving {
 		status = healthpb.HealthCheckResponse_SERVING
 	}
-	for _, name := range []string{"", retryv1.RetryService_ServiceDesc.ServiceName, retryv1.PolicyService_ServiceDesc.ServiceName} {
-		s.health.SetServingStatus(name, status)
+	s.health.SetServingStatus("", status)
+	for name := range s.grpc.GetServiceInfo() {
+		if strings.HasPrefix(name, apiPackage) {
+			s.health.SetServingStatus(name, status)
+		}
 	}
 }
 

@@ -91,7 +91,7 @@ func (HealthMetric_State) EnumDescriptor() ([]byte, []int) {
 // one.
 type Queue struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name of the queue. Empty stands for the caller-driven tasks, which nobody streams.
+	// The name of the queue. Empty stands for the caller-driven tasks, which GetQueue alone answers.
 	Queue string `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
 	// How many tasks are SCHEDULED, those that are due included.
 	Scheduled int64 `protobuf:"varint,2,opt,name=scheduled,proto3" json:"scheduled,omitempty"`

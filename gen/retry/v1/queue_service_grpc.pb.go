@@ -36,8 +36,8 @@ const (
 // RetryService, and the same errors of the store may end every call.
 type QueueServiceClient interface {
 	// ListQueues answers the queues of a namespace by name, in ascending order, page by page. The
-	// caller-driven tasks come first, as the queue without a name, where there are any. A queue that
-	// comes or goes meanwhile may be missed or shown, but none is shown twice.
+	// caller-driven tasks are in none of them: ask GetQueue without a name. A queue that comes or goes
+	// meanwhile may be missed or shown, but none is shown twice.
 	ListQueues(ctx context.Context, in *ListQueuesRequest, opts ...grpc.CallOption) (*ListQueuesResponse, error)
 	// GetQueue answers one queue.
 	//
@@ -120,8 +120,8 @@ func (c *queueServiceClient) ResumeQueue(ctx context.Context, in *ResumeQueueReq
 // RetryService, and the same errors of the store may end every call.
 type QueueServiceServer interface {
 	// ListQueues answers the queues of a namespace by name, in ascending order, page by page. The
-	// caller-driven tasks come first, as the queue without a name, where there are any. A queue that
-	// comes or goes meanwhile may be missed or shown, but none is shown twice.
+	// caller-driven tasks are in none of them: ask GetQueue without a name. A queue that comes or goes
+	// meanwhile may be missed or shown, but none is shown twice.
 	ListQueues(context.Context, *ListQueuesRequest) (*ListQueuesResponse, error)
 	// GetQueue answers one queue.
 	//

@@ -1058,7 +1058,7 @@ type DiscardTasksRequest struct {
 	// The namespace: 1 to 100 characters of [A-Za-z0-9._-]. Empty means "default".
 	Namespace string `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// The state of the tasks: HELD or DEAD. It is required unless condition, fingerprint or dead_reason
-	// is given, from which it follows: nobody should give up all tasks by an empty request.
+	// is given, from which it follows.
 	State Task_State `protobuf:"varint,2,opt,name=state,proto3,enum=retry.v1.Task_State" json:"state,omitempty"`
 	// The queue of the tasks: 1 to 100 characters of [A-Za-z0-9._:/-]. Empty means all.
 	Queue string `protobuf:"bytes,3,opt,name=queue,proto3" json:"queue,omitempty"`
@@ -1081,13 +1081,10 @@ type DiscardTasksRequest struct {
 	DeadReason Reason `protobuf:"varint,10,opt,name=dead_reason,json=deadReason,proto3,enum=retry.v1.Reason" json:"dead_reason,omitempty"`
 	// Whether only to count the tasks that would be discarded, and to change nothing.
 	ValidateOnly bool `protobuf:"varint,11,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
-	// Taken so that the three calls for many tasks are asked alike, and of no effect: nothing falls due
-	// by a discard. 0.001 to 1,000,000, or 0.
-	Rate float64 `protobuf:"fixed64,12,opt,name=rate,proto3" json:"rate,omitempty"`
 	// The next_page_token of the call before, with the same namespace, filter and validate_only. Empty
 	// means to begin anew, which is always safe. One that this server did not give is refused with
 	// INVALID_REQUEST.
-	PageToken     string `protobuf:"bytes,13,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken     string `protobuf:"bytes,12,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1197,13 +1194,6 @@ func (x *DiscardTasksRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
-}
-
-func (x *DiscardTasksRequest) GetRate() float64 {
-	if x != nil {
-		return x.Rate
-	}
-	return 0
 }
 
 func (x *DiscardTasksRequest) GetPageToken() string {
@@ -1556,7 +1546,7 @@ func (x *ListDeadLetterGroupsRequest) GetPageToken() string {
 // ListDeadLetterGroupsResponse holds a page of groups.
 type ListDeadLetterGroupsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The groups, the largest first, and those of one size by queue and fingerprint.
+	// The groups, the largest first, and of those of one size the one first that died last.
 	Groups []*DeadLetterGroup `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
 	// What to ask for the next page with, opaque. Empty means that this page is the last.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
@@ -1773,7 +1763,7 @@ const file_retry_v1_task_service_proto_rawDesc = "" +
 	"\x13ReplayTasksResponse\x12\x14\n" +
 	"\x05moved\x18\x01 \x01(\x03R\x05moved\x12\x1c\n" +
 	"\tremaining\x18\x02 \x01(\x03R\tremaining\x12&\n" +
-	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\"\xa2\x03\n" +
+	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\"\x8e\x03\n" +
 	"\x13DiscardTasksRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12*\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x14.retry.v1.Task.StateR\x05state\x12\x14\n" +
@@ -1787,10 +1777,9 @@ const file_retry_v1_task_service_proto_rawDesc = "" +
 	"\vdead_reason\x18\n" +
 	" \x01(\x0e2\x10.retry.v1.ReasonR\n" +
 	"deadReason\x12#\n" +
-	"\rvalidate_only\x18\v \x01(\bR\fvalidateOnly\x12\x12\n" +
-	"\x04rate\x18\f \x01(\x01R\x04rate\x12\x1d\n" +
+	"\rvalidate_only\x18\v \x01(\bR\fvalidateOnly\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\r \x01(\tR\tpageToken\"r\n" +
+	"page_token\x18\f \x01(\tR\tpageToken\"r\n" +
 	"\x14DiscardTasksResponse\x12\x14\n" +
 	"\x05moved\x18\x01 \x01(\x03R\x05moved\x12\x1c\n" +
 	"\tremaining\x18\x02 \x01(\x03R\tremaining\x12&\n" +

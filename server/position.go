@@ -1,0 +1,78 @@
+package server
+
+import (
+	"encoding/binary"
+
+	"github.com/retryd/retryd/policy"
+	"github.com/retryd/retryd/scheduler"
+)
+
+// position is where a list of tasks, or a call for many of them, goes on.
+type position struct {
+	cursor scheduler.Cursor
+	// startMS is when the next attempt is to fall due at a rate; 0 for none.
+	startMS int64
+}
+
+// The layout of a position in a page token, its numbers in big endian: the index
+// (kind, fingerprint, length of the name, name), the place (time, task id), and
+// between them the start. The namespace is the listing's.
+const (
+	positionFixed = 1 + 8 + 1 + 8 + 8
+	maxPositionMS = int64(1) << 53
+)
+
+// token is the page token after which the next call begins, empty where nothing
+// follows.
+func (p position) token(l listing) string {
+	if p.cursor == (scheduler.Cursor{}) {
+		return ""
+	}
+	index, place := p.cursor.Index, p.cursor.Place
+	b := binary.BigEndian.AppendUint64([]byte{byte(index.Kind)}, uint64(index.Fingerprint))
+	b = append(append(b, byte(len(index.Name))), index.Name...)
+	b = binary.BigEndian.AppendUint64(b, uint64(p.startMS))
+	b = binary.BigEndian.AppendUint64(b, uint64(place.MS))
+	return l.token(string(b) + place.Key.ID)
+}
+
+// position reads the page token of a list of tasks. Anybody can make one up: it
+// leads nowhere but into the listing's namespace.
+func (c *checker) position(l listing, token string) position {
+	if token == "" {
+		return position{}
+	}
+	text, ok := l.after(token)
+	if ok {
+		var p position
+		if p, ok = parsePosition(l.namespace, text); ok {
+			return p
+		}
+	}
+	c.badPageToken()
+	return position{}
+}
+
+func parsePosition(namespace, text string) (p position, ok bool) {
+	b := []byte(text)
+	if len(b) < positionFixed || len(b) < positionFixed+int(b[9]) {
+		return p, false
+	}
+	index := scheduler.Index{
+		Kind:        scheduler.IndexKind(b[0]),
+		Namespace:   namespace,
+		Name:        string(b[10 : 10+b[9]]),
+		Fingerprint: scheduler.Fingerprint(binary.BigEndian.Uint64(b[1:])),
+	}
+	rest := b[10+b[9]:]
+	place := scheduler.Place{MS: int64(binary.BigEndian.Uint64(rest[8:]))}
+	id := string(rest[16:])
+	if id != "" {
+		place.Key = scheduler.TaskKey{Namespace: namespace, ID: id}
+	}
+	p = position{scheduler.Cursor{Index: index, Place: place}, int64(binary.BigEndian.Uint64(rest))}
+	known := index.Kind >= scheduler.IndexDue && index.Kind <= scheduler.IndexFingerprint
+	named := index.Name == "" || policy.ValidName(index.Name)
+	timed := p.startMS >= 0 && p.startMS <= maxPositionMS && place.MS >= 0 && place.MS <= maxPositionMS
+	return p, known && named && timed && (id == "" || validTaskID(id))
+}
