@@ -17,6 +17,10 @@ type Client struct {
 	conn      *conn
 	retry     retryv1.RetryServiceClient
 	policies  retryv1.PolicyServiceClient
+	jobs      retryv1.JobServiceClient
+	tasks     retryv1.TaskServiceClient
+	queues    retryv1.QueueServiceClient
+	groups    retryv1.GroupServiceClient
 	// close closes the connection that New made; nil when the caller brought it.
 	close func() error
 }
@@ -49,6 +53,10 @@ func New(target string, opts ...Option) (*Client, error) {
 	c.conn = &conn{over: over, namespace: cfg.namespace, budget: cfg.retryTimeout, log: cfg.log}
 	c.retry = retryv1.NewRetryServiceClient(c.conn)
 	c.policies = retryv1.NewPolicyServiceClient(c.conn)
+	c.jobs = retryv1.NewJobServiceClient(c.conn)
+	c.tasks = retryv1.NewTaskServiceClient(c.conn)
+	c.queues = retryv1.NewQueueServiceClient(c.conn)
+	c.groups = retryv1.NewGroupServiceClient(c.conn)
 	return c, nil
 }
 
@@ -71,6 +79,22 @@ func (c *Client) Retry() retryv1.RetryServiceClient { return c.retry }
 // previewed. Its calls are repeated where that is safe, and an empty namespace
 // becomes the client's.
 func (c *Client) Policies() retryv1.PolicyServiceClient { return c.policies }
+
+// Jobs is the JobService, which keeps the policies of jobs by environment. Its
+// calls are repeated where that is safe, and an empty namespace becomes the
+// client's; so are those of the services below.
+func (c *Client) Jobs() retryv1.JobServiceClient { return c.jobs }
+
+// Tasks is the TaskService, through which operators look at tasks and step in. The
+// calls that list or move many of them are made one after the other by
+// [Client.AllTasks], [Client.ReplayAll] and their like.
+func (c *Client) Tasks() retryv1.TaskServiceClient { return c.tasks }
+
+// Queues is the QueueService, which shows and pauses queues.
+func (c *Client) Queues() retryv1.QueueServiceClient { return c.queues }
+
+// Groups is the GroupService, which tells the progress of groups of tasks.
+func (c *Client) Groups() retryv1.GroupServiceClient { return c.groups }
 
 // Conn is the connection with the client's repeats and namespace, for stubs of
 // further services.

@@ -10,6 +10,13 @@
 //	                    ▲                               │
 //	                    └──────────── error ────────────┘
 //
+// # For operators
+//
+// [Client.Tasks], [Client.Queues], [Client.Groups], [Client.Jobs] and
+// [Client.Policies] are the services through which people see and steer what is
+// kept. [Client.AllTasks] and its like go through lists of any length, and
+// [Client.ReplayAll] replays any number of dead letters, at a rate.
+//
 // # Errors
 //
 // Whatever a server refuses comes back as an [*Error] with a reason; compare it

@@ -175,6 +175,88 @@ func ExampleClient_NextAttempt() {
 	// nightly-export took 2 attempts
 }
 
+// The policy of a task may come from a job, which has one for each environment that
+// needs its own: configuration alone says how the nightly export is retried.
+func ExampleClient_Jobs() {
+	c, closeAll, err := connect()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer closeAll()
+	ctx := context.Background()
+
+	_, err = c.Jobs().CreateJob(ctx, &retryv1.CreateJobRequest{Job: &retryv1.Job{
+		Id: "nightly-export", DisplayName: "Nightly export",
+		Environments: map[string]*retryv1.JobEnvironment{"production": {Policy: "webhooks"}},
+	}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, environment := range []string{"production", "staging"} {
+		task := client.Task{ID: "export-" + environment, Job: "nightly-export", Environment: environment}
+		decision, err := c.ReportFailure(ctx, task, errors.New("disk full"), client.WithAttempt(1))
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("%s: %s\n", environment, decision)
+	}
+	// Output:
+	// production: attempt 2 in 10ms
+	// staging: dead letter: NO_POLICY
+}
+
+// After an outage the dead letters of a queue are looked at by what they died of,
+// and those worth it are replayed, no faster than the destination can bear.
+func ExampleClient_ReplayAll() {
+	c, closeAll, err := connect()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer closeAll()
+	ctx := context.Background()
+
+	for i := range 30 {
+		failure := client.Permanent(fmt.Errorf("mailbox %d is full", i))
+		if i%10 == 0 {
+			failure = client.Permanent(errors.New("no such user"))
+		}
+		task := client.Task{ID: fmt.Sprint("mail-", i), Queue: "mail", Policy: "webhooks"}
+		if _, err := c.ReportFailure(ctx, task, failure); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	var largest *retryv1.DeadLetterGroup
+	for group, err := range c.AllDeadLetterGroups(ctx, &retryv1.ListDeadLetterGroupsRequest{Queue: "mail"}) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if largest == nil {
+			largest = group
+		}
+		fmt.Println(group.GetCount(), "died like", group.GetSample().GetTaskId()[:5])
+	}
+	replay := &retryv1.ReplayTasksRequest{Queue: "mail", Fingerprint: largest.GetFingerprint(), Rate: 100}
+	done, err := c.ReplayAll(ctx, replay, func(p client.Progress) {
+		fmt.Println(p.Moved, "scheduled,", p.Remaining, "to go")
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(done.Moved, "replayed")
+	// Output:
+	// 27 died like mail-
+	// 3 died like mail-
+	// 27 scheduled, 0 to go
+	// 27 replayed
+}
+
 // Refusals are told apart by their reasons.
 func ExampleError() {
 	c, closeAll, err := connect()

@@ -72,6 +72,10 @@ func repeatable(method string, req any) repeat {
 		// With an etag a repeat is answered with ETAG_MISMATCH, and without it
 		// overwrites what another wrote meanwhile.
 		return repeatNever
+	case *retryv1.ReplayTasksRequest, *retryv1.DiscardTasksRequest, *retryv1.ReleaseHeldRequest:
+		// The repeat finds only what is left. How many a lost answer has moved is
+		// told by nobody.
+		return repeatAlways
 	default:
 		return when(declaredIdempotent(method), repeatAlways, repeatNever)
 	}
