@@ -19,6 +19,10 @@ type Bulk struct {
 	// StartMS is when the first is to fall due; 0, and a time that has passed, mean
 	// now.
 	StartMS int64
+	// UntilMS is when the first of several calls was made, 0 for the first: what has
+	// died or was held later is no matter of theirs. Without that, calls would go on
+	// for as long as tasks die again.
+	UntilMS int64
 	// ValidateOnly asks only how many it would be.
 	ValidateOnly bool
 }
@@ -31,10 +35,10 @@ type Moved struct {
 	// is answered by an index, all of them match. In a namespace of very many queues
 	// it counts only those of the next 1,000 or so.
 	Remaining int64
-	// Next is where the call has ended, zero when nothing follows, and NextStartMS
-	// when the next call's first attempt is to fall due.
-	Next        Cursor
-	NextStartMS int64
+	// Next is where the call has ended, zero when nothing follows, NextStartMS when
+	// the next call's first attempt is to fall due, and UntilMS the next call's.
+	Next                 Cursor
+	NextStartMS, UntilMS int64
 }
 
 const (
@@ -113,6 +117,11 @@ func (s *Scheduler) moveMany(ctx context.Context, b Bulk, bad []policy.Violation
 	if err != nil {
 		return Moved{}, err
 	}
+	if w.untilMS = b.UntilMS; w.untilMS == 0 {
+		// What another replica has written by now may be of a later time than this
+		// one believes it to be.
+		w.untilMS = s.clock.nowMS() + MaxBehindMS + MaxAheadMS
+	}
 	m := mover{s: s, walk: w, job: job, rate: b.Rate, startMS: max(b.StartMS, s.clock.nowMS())}
 	return m.run(ctx, b.ValidateOnly)
 }
@@ -165,6 +174,7 @@ func (m *mover) run(ctx context.Context, validateOnly bool) (Moved, error) {
 		return Moved{}, err
 	}
 	out.Remaining = left + n
+	out.UntilMS = m.walk.untilMS
 	if m.rate > 0 {
 		out.NextStartMS = m.slotMS(m.slots)
 	}

@@ -24,6 +24,8 @@ type walk struct {
 	chunk int
 	// at is the place passed last.
 	at Cursor
+	// untilMS is the time after which places are left out, 0 for none.
+	untilMS int64
 
 	// ahead are the indexes that have been opened and not been passed, of which the
 	// first is being read; pending those that come after them, as far as they are
@@ -212,12 +214,21 @@ func (w *walk) refill(ctx context.Context, stretches ...*stretch) error {
 		if got.Err != nil {
 			return fmt.Errorf("browse the tasks of namespace %s: %w", w.namespace, got.Err)
 		}
-		dry[i].places, dry[i].left = got.Places, got.Left
-		if len(got.Places) == 0 {
+		dry[i].places, dry[i].left = w.until(got.Places), got.Left
+		if len(dry[i].places) < len(got.Places) || len(got.Places) == 0 {
 			dry[i].left = 0
 		}
 	}
 	return nil
+}
+
+// until cuts off what is later than the walk goes.
+func (w *walk) until(places []Place) []Place {
+	n := len(places)
+	for w.untilMS != 0 && n > 0 && places[n-1].MS > w.untilMS {
+		n--
+	}
+	return places[:n]
 }
 
 // dry says whether the shard has to be read before anything can be passed.

@@ -45,5 +45,5 @@ func moved(ctx context.Context, kind string, r mover, move func(context.Context,
 	if got, err = move(ctx, b); err != nil {
 		return got, "", err
 	}
-	return got, position{got.Next, got.NextStartMS}.token(list), nil
+	return got, position{got.Next, got.NextStartMS, got.UntilMS}.token(list), nil
 }

@@ -116,6 +116,48 @@ func (s *site) counts(group string, want *retryv1.Group) {
 	}
 }
 
+// TestReplayEndsThoughTasksDieAgain replays dead letters to a worker at which all of
+// them die once more.
+func TestReplayEndsThoughTasksDieAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := setup(t, server.Config{})
+		s.policy("p", time.Hour)
+		const n = 1500
+		for i := range n {
+			s.die("q", fmt.Sprintf("x-%04d", i), "", "")
+		}
+		pass(time.Minute)
+		w := s.open(s.retry, &retryv1.Open{Queues: []string{"q"}, MaxInFlight: 1000})
+		req := &retryv1.ReplayTasksRequest{Queue: "q"}
+		var moved int64
+		for calls := 1; ; calls++ {
+			resp, err := s.tasks.ReplayTasks(s.ctx(), req)
+			if err != nil || calls > 3 {
+				t.Fatalf("call %d: %v, %v", calls, resp, err)
+			}
+			moved += resp.GetMoved()
+			pass(time.Second)
+			for range resp.GetMoved() {
+				f := httpFailure(500)
+				f.Permanent = true
+				if _, err := s.retry.ReportFailure(s.ctx(), &retryv1.ReportFailureRequest{LeaseToken: w.attempt().GetLeaseToken(), Failure: f}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if req.PageToken = resp.GetNextPageToken(); req.GetPageToken() == "" {
+				break
+			}
+		}
+		if moved != n {
+			t.Errorf("%d were replayed, want %d", moved, n)
+		}
+		if got := s.task("x-0000"); got.GetState() != retryv1.Task_STATE_DEAD || got.GetGeneration() != 2 {
+			t.Errorf("in the end: %v", got)
+		}
+		w.cancel()
+	})
+}
+
 func TestHeldTasksAreReleased(t *testing.T) {
 	t.Parallel()
 	s := setup(t, server.Config{})

@@ -132,6 +132,7 @@ func (c *checker) bulk(kind string, r mover) (scheduler.Bulk, listing) {
 		After:        at.cursor,
 		Rate:         rate,
 		StartMS:      at.startMS,
+		UntilMS:      at.untilMS,
 		ValidateOnly: r.GetValidateOnly(),
 	}, list
 }

@@ -127,9 +127,9 @@ func TestPositions(t *testing.T) {
 		{Index: scheduler.Index{Kind: scheduler.IndexDead, Namespace: "n", Name: "q"}, Place: scheduler.Place{MS: 7, Key: scheduler.TaskKey{Namespace: "n", ID: "x"}}},
 		longest,
 	} {
-		token := position{cursor, 99}.token(list)
+		token := position{cursor, 99, 77}.token(list)
 		got, _, err := ask(func(r *retryv1.ReplayTasksRequest) { r.PageToken, r.Rate = token, 20 })
-		if err != nil || got.After != cursor || got.StartMS != 99 || got.Rate != 20 {
+		if err != nil || got.After != cursor || got.StartMS != 99 || got.UntilMS != 77 || got.Rate != 20 {
 			t.Errorf("%+v reads as %+v, %v", cursor, got, err)
 		}
 		for name, change := range map[string]func(r *retryv1.ReplayTasksRequest){
@@ -148,7 +148,7 @@ func TestPositions(t *testing.T) {
 			}
 		}
 	}
-	if token := (position{scheduler.Cursor{}, 99}).token(list); token != "" {
+	if token := (position{scheduler.Cursor{}, 99, 77}).token(list); token != "" {
 		t.Errorf("at the end there is a token: %q", token)
 	}
 	// Nobody has given these.

@@ -68,7 +68,7 @@ func FuzzPosition(f *testing.F) {
 	place := scheduler.Place{MS: 7, Key: scheduler.TaskKey{Namespace: "n", ID: "x"}}
 	for _, p := range []position{
 		{cursor: scheduler.Cursor{Index: scheduler.Index{Kind: scheduler.IndexDue, Namespace: "n"}}},
-		{scheduler.Cursor{Index: scheduler.Index{Kind: scheduler.IndexFingerprint, Namespace: "n", Name: "q", Fingerprint: 3}, Place: place}, 9},
+		{scheduler.Cursor{Index: scheduler.Index{Kind: scheduler.IndexFingerprint, Namespace: "n", Name: "q", Fingerprint: 3}, Place: place}, 9, 8},
 	} {
 		text, _ := listing{}.after(p.token(listing{}))
 		f.Add(text)

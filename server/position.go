@@ -10,15 +10,16 @@ import (
 // position is where a list of tasks, or a call for many of them, goes on.
 type position struct {
 	cursor scheduler.Cursor
-	// startMS is when the next attempt is to fall due at a rate; 0 for none.
-	startMS int64
+	// startMS is when the next attempt is to fall due at a rate, untilMS when a run
+	// over many tasks began; 0 for none.
+	startMS, untilMS int64
 }
 
 // The layout of a position in a page token, its numbers in big endian: the index
 // (kind, fingerprint, length of the name, name), the place (time, task id), and
-// between them the start. The namespace is the listing's.
+// between them start and until. The namespace is the listing's.
 const (
-	positionFixed = 1 + 8 + 1 + 8 + 8
+	positionFixed = 1 + 8 + 1 + 8 + 8 + 8
 	maxPositionMS = int64(1) << 53
 )
 
@@ -32,6 +33,7 @@ func (p position) token(l listing) string {
 	b := binary.BigEndian.AppendUint64([]byte{byte(index.Kind)}, uint64(index.Fingerprint))
 	b = append(append(b, byte(len(index.Name))), index.Name...)
 	b = binary.BigEndian.AppendUint64(b, uint64(p.startMS))
+	b = binary.BigEndian.AppendUint64(b, uint64(p.untilMS))
 	b = binary.BigEndian.AppendUint64(b, uint64(place.MS))
 	return l.token(string(b) + place.Key.ID)
 }
@@ -65,14 +67,21 @@ func parsePosition(namespace, text string) (p position, ok bool) {
 		Fingerprint: scheduler.Fingerprint(binary.BigEndian.Uint64(b[1:])),
 	}
 	rest := b[10+b[9]:]
-	place := scheduler.Place{MS: int64(binary.BigEndian.Uint64(rest[8:]))}
-	id := string(rest[16:])
+	place := scheduler.Place{MS: int64(binary.BigEndian.Uint64(rest[16:]))}
+	id := string(rest[24:])
 	if id != "" {
 		place.Key = scheduler.TaskKey{Namespace: namespace, ID: id}
 	}
-	p = position{scheduler.Cursor{Index: index, Place: place}, int64(binary.BigEndian.Uint64(rest))}
+	p = position{
+		cursor:  scheduler.Cursor{Index: index, Place: place},
+		startMS: int64(binary.BigEndian.Uint64(rest)),
+		untilMS: int64(binary.BigEndian.Uint64(rest[8:])),
+	}
 	known := index.Kind >= scheduler.IndexDue && index.Kind <= scheduler.IndexFingerprint
 	named := index.Name == "" || policy.ValidName(index.Name)
-	timed := p.startMS >= 0 && p.startMS <= maxPositionMS && place.MS >= 0 && place.MS <= maxPositionMS
+	timed := true
+	for _, ms := range []int64{p.startMS, p.untilMS, place.MS} {
+		timed = timed && ms >= 0 && ms <= maxPositionMS
+	}
 	return p, known && named && timed && (id == "" || validTaskID(id))
 }

@@ -105,8 +105,8 @@ type TaskServiceClient interface {
 	// rate they fall due one after the other, so that live traffic keeps its room.
 	//
 	// Repeat it with the page token until none comes back. At a rate, do not run far ahead: what is
-	// scheduled can only be called back task by task. Tasks that die again meanwhile are dead letters
-	// like any others, and may be found again.
+	// scheduled can only be called back task by task. Tasks that die, or die again, after the first of
+	// the calls are left for another time.
 	//
 	// A call that ends midway has moved what it has moved. It may be repeated safely: a repeat finds only
 	// what is left, so nothing is replayed twice.
@@ -320,8 +320,8 @@ type TaskServiceServer interface {
 	// rate they fall due one after the other, so that live traffic keeps its room.
 	//
 	// Repeat it with the page token until none comes back. At a rate, do not run far ahead: what is
-	// scheduled can only be called back task by task. Tasks that die again meanwhile are dead letters
-	// like any others, and may be found again.
+	// scheduled can only be called back task by task. Tasks that die, or die again, after the first of
+	// the calls are left for another time.
 	//
 	// A call that ends midway has moved what it has moved. It may be repeated safely: a repeat finds only
 	// what is left, so nothing is replayed twice.
