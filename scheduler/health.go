@@ -107,6 +107,12 @@ func DefaultThresholds() Thresholds {
 	return out
 }
 
+// Validate says what is wrong with the thresholds.
+func (t Thresholds) Validate() error {
+	_, err := t.orDefault()
+	return err
+}
+
 // orDefault completes t by the defaults, or says what is wrong with it.
 func (t Thresholds) orDefault() (Thresholds, error) {
 	out := DefaultThresholds()

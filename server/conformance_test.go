@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -81,6 +83,55 @@ func TestConformance(t *testing.T) {
 				t.Errorf("%s, %s: %+v", ns, p.Why, got)
 			}
 		}
+	}
+}
+
+// TestConformanceOfJobs reports first failures by job and environment.
+func TestConformanceOfJobs(t *testing.T) {
+	t.Parallel()
+	s := setup(t, server.Config{})
+	played := 0
+	for _, file := range loadConformance(t) {
+		ns := file.Name
+		if len(file.JobCases) == 0 {
+			continue
+		}
+		for _, p := range file.Policies {
+			if _, err := s.pol.CreatePolicy(s.ctx(), &retryv1.CreatePolicyRequest{Namespace: ns, Policy: decode[retryv1.Policy](t, p.JSON)}); err != nil {
+				t.Fatalf("%s: %v", ns, err)
+			}
+		}
+		jobs := []json.RawMessage{file.Job}
+		for _, c := range file.JobCases {
+			if c.Job != nil {
+				jobs = append(jobs, c.Job)
+			}
+		}
+		for _, job := range jobs {
+			if _, err := s.jobs.CreateJob(s.ctx(), &retryv1.CreateJobRequest{Namespace: ns, Job: decode[retryv1.Job](t, job)}); err != nil {
+				t.Fatalf("%s: %v", ns, err)
+			}
+		}
+		for i, c := range file.JobCases {
+			named := c.Job
+			if named == nil {
+				named = file.Job
+			}
+			job := decode[retryv1.Job](t, named)
+			resp, err := s.retry.ReportFailure(s.ctx(), &retryv1.ReportFailureRequest{
+				Namespace: ns,
+				Task:      &retryv1.TaskSpec{Id: fmt.Sprintf("run-%d", i), Job: job.GetId(), Environment: c.Environment},
+				Failure:   decode[retryv1.Failure](t, c.Failure.JSON),
+			})
+			if err != nil {
+				t.Fatalf("%s, job case %d: %v", ns, i, err)
+			}
+			holdTo(t, i, resp.GetDecision(), c.Expect)
+			played++
+		}
+	}
+	if played == 0 {
+		t.Error("no file has cases of jobs")
 	}
 }
 

@@ -27,6 +27,7 @@ func lookupEnv(name string) (string, bool) { return os.LookupEnv(name) }
 type config struct {
 	listen, adminListen   string
 	policies              string
+	health                thresholds
 	firstSuccessRetention duration
 	drainTimeout          duration
 	logLevel              string
@@ -38,6 +39,7 @@ func (c *config) addTo(flags *pflag.FlagSet) {
 	flags.StringVar(&c.listen, "listen", defaultListen, "address on which gRPC is served; port 0 takes any")
 	flags.StringVar(&c.adminListen, "admin-listen", defaultAdminListen, "address on which /livez and /readyz are served by HTTP; empty for none")
 	flags.StringVar(&c.policies, "policies", "", "YAML file of policies for the namespace \"default\", or a directory of such files; created at start, or updated where they differ")
+	flags.Var(&c.health, "health", "from when on a metric of the queues' health is no longer healthy, and from when on it alerts; may be repeated")
 	c.firstSuccessRetention.value = scheduler.DefaultFirstSuccessRetention
 	flags.Var(&c.firstSuccessRetention, "first-success-retention", "how long a task is remembered that succeeded at its first attempt")
 	c.drainTimeout.value = server.DefaultDrainTimeout
@@ -70,6 +72,7 @@ func (c *config) validate(onlyLoopback string) error {
 	if c.adminListen != "" {
 		address("admin-listen", c.adminListen, defaultAdminListen)
 	}
+	c.health.read(func(entry string, err error) { wrong("health", entry, "%w", err) })
 	for _, d := range []struct {
 		flag string
 		duration

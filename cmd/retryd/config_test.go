@@ -13,6 +13,7 @@ var samples = map[string][2]string{
 	"listen":                  {"127.0.0.1:7700", "127.0.0.1:7701"},
 	"admin-listen":            {"", "127.0.0.1:7702"},
 	"policies":                {"a.yaml", "b.yaml"},
+	"health":                  {"retry_rate=0.1:0.2,depth_growth=6:12", "tasks_over_24h=5:50"},
 	"first-success-retention": {"1h0m0s", "1m0s"},
 	"drain-timeout":           {"5s", "1m30s"},
 	"log-level":               {"debug", "error"},
@@ -104,6 +105,16 @@ func TestWrongSettingsAreToldAtOnceByFlagAndVariable(t *testing.T) {
 			`--listen (or RETRYD_LISTEN) is "example.com:7600": the development server`,
 			`--admin-listen (or RETRYD_ADMIN_LISTEN) is ":7601": the development server has no access control and listens on loopback only, such as 127.0.0.1:7601`,
 		}},
+		{"thresholds", []string{
+			"--health=retry_rate=0.2:0.1,depth_growth=3", "--health=retries=1:2", "--health=dead_letter_rate=5:many", "--health=tasks_over_24h=1:2,tasks_over_24h=2:3",
+		}, nil, []string{
+			`--health (or RETRYD_HEALTH) is "retry_rate=0.2:0.1": health threshold retry_rate: alert is 0.1, below healthy`,
+			`--health (or RETRYD_HEALTH) is "depth_growth=3": it must be name=healthy:alert, two numbers, such as retry_rate=0.05:0.1`,
+			`--health (or RETRYD_HEALTH) is "retries=1:2": health threshold "retries" is not known; there are average_attempts_to_success`,
+			`--health (or RETRYD_HEALTH) is "dead_letter_rate=5:many": it must be name=healthy:alert`,
+			`--health (or RETRYD_HEALTH) is "tasks_over_24h=2:3": tasks_over_24h is given twice`,
+		}},
+		{"no threshold", nil, map[string]string{"RETRYD_HEALTH": ""}, []string{`--health (or RETRYD_HEALTH) is "": it must be name=healthy:alert`}},
 		{"a negative duration", []string{"--drain-timeout=-1s"}, nil, []string{`--drain-timeout (or RETRYD_DRAIN_TIMEOUT) is "-1s": it must be at least 1ms`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -147,7 +158,7 @@ func TestHelpNamesEveryFlagItsDefaultAndTheVariables(t *testing.T) {
 		}},
 		{[]string{"dev", "--help"}, []string{
 			"--listen string", `(default "127.0.0.1:7600")`, "--admin-listen string", `(default "127.0.0.1:7601")`,
-			"--policies string", "--first-success-retention duration", "(default 10m0s)", "--drain-timeout duration", "(default 20s)",
+			"--policies string", "--health name=healthy:alert", "--first-success-retention duration", "(default 10m0s)", "--drain-timeout duration", "(default 20s)",
 			"--log-level string", `(default "info")`, "--log-format string", `(default "text")`,
 		}},
 		{[]string{"healthcheck", "--help"}, []string{"--addr string", `(default "127.0.0.1:7600")`, "--timeout duration", "(default 3s)"}},

@@ -34,7 +34,9 @@ type daemon struct {
 func newDaemon(cfg config, store scheduler.Store, opts server.Config, log *slog.Logger) (*daemon, error) {
 	d := &daemon{cfg: cfg, log: log}
 	var err error
-	if d.sched, err = scheduler.New(store, scheduler.Config{Log: log, FirstSuccessRetention: cfg.firstSuccessRetention.value}); err != nil {
+	// The thresholds were checked with the rest of the configuration.
+	health := cfg.health.read(func(string, error) {})
+	if d.sched, err = scheduler.New(store, scheduler.Config{Log: log, FirstSuccessRetention: cfg.firstSuccessRetention.value, Health: health}); err != nil {
 		return nil, err
 	}
 	opts.Log, opts.DrainTimeout = log, cfg.drainTimeout.value
