@@ -157,6 +157,7 @@ func TestTallyOf(t *testing.T) {
 			before: inState(leased), after: inState(cancelled), left: failedHour, leased: -1,
 			stats: stats{scheduler.StatGrowth: -1}, grouped: scheduler.GroupCount{InProgress: -1, Failed: 1},
 		},
+		"dead, and touched otherwise":       {before: inState(dead), after: inState(dead, func(t *scheduler.Task) { t.Op = 1 })},
 		"a dead letter discarded":           {before: inState(dead), after: inState(discarded)},
 		"a held task discarded":             {before: inState(held), after: inState(discarded), grouped: scheduler.GroupCount{Failed: 1}},
 		"a dead letter's retention is over": {before: inState(dead)},
