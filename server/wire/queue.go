@@ -8,19 +8,17 @@ import (
 // Queue returns what is seen of a queue.
 func Queue(q *scheduler.QueueView) *retryv1.Queue {
 	out := &retryv1.Queue{
-		Queue:     q.Key.Name,
-		Scheduled: q.Scheduled,
-		Due:       q.Due,
-		Leased:    q.Leased,
-		Held:      q.Held,
-		Dead:      q.Dead,
-		Paused:    q.Paused,
+		Queue:       q.Key.Name,
+		Scheduled:   q.Scheduled,
+		Due:         q.Due,
+		Leased:      q.Leased,
+		Held:        q.Held,
+		Dead:        q.Dead,
+		Paused:      q.Paused,
+		PausedUntil: timeOrNil(q.PausedUntilMS),
 	}
 	if q.Due > 0 {
 		out.OldestDueAge = Milliseconds(q.OldestDueAgeMS)
-	}
-	if q.Paused {
-		out.PausedUntil = timeOrNil(q.PausedUntilMS)
 	}
 	for i := range q.Health {
 		m := &q.Health[i]
