@@ -121,18 +121,38 @@ func wantWholeWork(t *testing.T, url string) {
 		t.Fatalf("%d tasks claimed", len(claimed))
 	}
 	lease := scheduler.LeaseCheck{Queue: claimed[0].Queue(), Key: claimed[0].Key, Fence: claimed[0].Fence}
-	_, err1 := s.Now(ctx)
-	_, err2 := s.Heads(ctx, []scheduler.QueueKey{lease.Queue})
-	_, err3 := s.Queues(ctx, 0, scheduler.QueueKey{}, 1)
-	_, err4 := s.Due(ctx, lease.Queue, 0, scheduler.Place{}, 1)
-	_, err5 := s.Ending(ctx, 0, scheduler.Place{}, 1)
-	_, err6 := s.Policies(ctx, "default")
-	_, err7 := s.RecentPolicy(ctx, "default", "webhook")
-	_, err8 := s.PutPolicy(ctx, &scheduler.PolicyRecord{Namespace: "ns", Policy: policy.Policy{ID: "p"}, Revision: 1}, 0)
-	for i, err := range []error{err1, err2, err3, err4, err5, err6, err7, err8, s.CheckLeases(ctx, []scheduler.LeaseCheck{lease})[0].Err, s.Load(ctx, []scheduler.TaskKey{lease.Key})[0].Err, s.Check(ctx)} {
-		if err != nil {
-			t.Errorf("call %d: %v", i+1, err)
+	rec := &scheduler.PolicyRecord{Namespace: "ns", Policy: policy.Policy{ID: "p"}, Revision: 1}
+	group := scheduler.GroupKey{Namespace: "ns", Name: "g"}
+	job := &scheduler.JobRecord{Namespace: "ns", Job: scheduler.Job{ID: "j"}, Revision: 1}
+	for name, call := range map[string]func() error{
+		"load":         func() error { return s.Load(ctx, []scheduler.TaskKey{lease.Key})[0].Err },
+		"check leases": func() error { return s.CheckLeases(ctx, []scheduler.LeaseCheck{lease})[0].Err },
+		"now":          func() error { _, err := s.Now(ctx); return err },
+		"heads":        func() error { _, err := s.Heads(ctx, []scheduler.QueueKey{lease.Queue}); return err },
+		"due":          func() error { _, err := s.Due(ctx, lease.Queue, 0, scheduler.Place{}, 1); return err },
+		"ending":       func() error { _, err := s.Ending(ctx, 0, scheduler.Place{}, 1); return err },
+		"browse":       func() error { return s.Browse(ctx, make([]scheduler.Part, 1))[0].Err },
+		"groups":       func() error { _, err := s.DeadLetterGroups(ctx, lease.Queue); return err },
+		"queues":       func() error { _, err := s.Queues(ctx, 0, scheduler.QueueKey{}, 1); return err },
+		"count queues": func() error { _, err := s.CountQueues(ctx, []scheduler.QueueKey{lease.Queue}); return err },
+		"pause":        func() error { return s.PauseQueue(ctx, lease.Queue, 1) },
+		"resume":       func() error { return s.ResumeQueue(ctx, lease.Queue) },
+		"forget":       func() error { _, err := s.ForgetQueues(ctx, 0, scheduler.QueueKey{}, 9); return err },
+		"group":        func() error { _, _, err := s.Group(ctx, group); return err },
+		"delete group": func() error { _, err := s.DeleteGroup(ctx, group); return err },
+		"old groups":   func() error { _, err := s.ForgetGroups(ctx, 0, 1, 9); return err },
+		"policies":     func() error { _, err := s.Policies(ctx, "default"); return err },
+		"recent":       func() error { _, err := s.RecentPolicy(ctx, "default", "webhook"); return err },
+		"put policy":   func() error { _, err := s.PutPolicy(ctx, rec, 0); return err },
+		"job":          func() error { _, err := s.RecentJob(ctx, "ns", "j"); return err },
+		"jobs":         func() error { _, _, err := s.Jobs(ctx, "ns"); return err },
+		"put job":      func() error { _, err := s.PutJob(ctx, job, 0, nil); return err },
+		"delete job":   func() error { _, err := s.DeleteJob(ctx, "ns", "j", 1); return err },
+		"check":        func() error { return s.Check(ctx) },
+	} {
+		if err := call(); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
-	wantDone(t, s.Commit(ctx, []scheduler.Change{{Key: claimed[0].Key, Expect: claimed[0].Version}}))
+	wantDone(t, s.Commit(ctx, []scheduler.Change{{Key: claimed[0].Key, Before: claimed[0]}}))
 }

@@ -84,7 +84,25 @@ func TestRedisAway(t *testing.T) {
 		"recent":       func() error { _, err := s.RecentPolicy(ctx, "ns", "p"); return err },
 		"policies":     func() error { _, err := s.Policies(ctx, "ns"); return err },
 		"put policy":   func() error { _, err := s.PutPolicy(ctx, &scheduler.PolicyRecord{Revision: 1}, 0); return err },
-		"check":        func() error { return s.Check(ctx) },
+		"browse":       func() error { return s.Browse(ctx, make([]scheduler.Part, 2))[1].Err },
+		"groups":       func() error { _, err := s.DeadLetterGroups(ctx, q); return err },
+		"count queues": func() error { _, err := s.CountQueues(ctx, []scheduler.QueueKey{q}); return err },
+		"pause":        func() error { return s.PauseQueue(ctx, q, 0) },
+		"resume":       func() error { return s.ResumeQueue(ctx, q) },
+		"forget":       func() error { _, err := s.ForgetQueues(ctx, 0, scheduler.QueueKey{}, 1); return err },
+		"group":        func() error { _, _, err := s.Group(ctx, scheduler.GroupKey{}); return err },
+		"delete group": func() error { _, err := s.DeleteGroup(ctx, scheduler.GroupKey{}); return err },
+		"old groups":   func() error { _, err := s.ForgetGroups(ctx, 0, 1, 1); return err },
+		"unless jobs": func() error {
+			_, err := s.PutPolicyUnlessJobs(ctx, &scheduler.PolicyRecord{Revision: 1}, 0, 0)
+			return err
+		},
+		"job":        func() error { _, err := s.Job(ctx, "ns", "j"); return err },
+		"recent job": func() error { _, err := s.RecentJob(ctx, "ns", "j"); return err },
+		"jobs":       func() error { _, _, err := s.Jobs(ctx, "ns"); return err },
+		"put job":    func() error { _, err := s.PutJob(ctx, &scheduler.JobRecord{Revision: 1}, 0, nil); return err },
+		"delete job": func() error { _, err := s.DeleteJob(ctx, "ns", "j", 1); return err },
+		"check":      func() error { return s.Check(ctx) },
 	} {
 		err := call()
 		if e, ok := errors.AsType[*scheduler.Error](err); !ok || e.Kind != scheduler.KindUnavailable {
@@ -95,7 +113,20 @@ func TestRedisAway(t *testing.T) {
 		t.Errorf("the answers took %s", took)
 	}
 	server.Restart(t)
-	wantDone(t, s.Commit(t.Context(), creations(0, 5)))
+	// After so many failures the client tries only once a second.
+	patience := time.After(10 * time.Second)
+	for {
+		got := s.Commit(t.Context(), creations(0, 5))
+		if got[0].Err == nil {
+			wantDone(t, got)
+			return
+		}
+		select {
+		case <-patience:
+			t.Fatalf("Redis is back, and the answer is still %v", got[0].Err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // TestForeignRecords shows that what another version has written is left alone,
@@ -113,7 +144,7 @@ func TestForeignRecords(t *testing.T) {
 	}
 	for name, err := range map[string]error{
 		"load":   s.Load(ctx, []scheduler.TaskKey{task.Key})[0].Err,
-		"commit": s.Commit(ctx, []scheduler.Change{{Key: task.Key, Expect: task.Version}})[0].Err,
+		"commit": s.Commit(ctx, []scheduler.Change{{Key: task.Key, Before: task}})[0].Err,
 		"create": s.Commit(ctx, creations(0, 1))[0].Err,
 	} {
 		if err == nil || !strings.Contains(fmt.Sprint(err), "version of retryd") {

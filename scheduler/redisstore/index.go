@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
@@ -9,35 +10,37 @@ import (
 	"github.com/retryd/retryd/scheduler"
 )
 
+// maxBrowsed is how many places one part of an index has at the most.
+const maxBrowsed = 1000
+
 // Heads returns the earliest LookMS of each queue, by shard.
 func (s *Store) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]int64, error) {
-	members := make([]string, len(queues))
+	members := make([]any, len(queues))
 	out := make([][]int64, len(queues))
 	for i, q := range queues {
 		members[i] = member(q.Namespace, q.Name)
 		out[i] = make([]int64, s.Shards())
 	}
-	// One command asks one shard for a bounded number of queues.
+	// One script asks one shard for a bounded number of queues.
 	parts := (len(queues) + maxPerScript - 1) / maxPerScript
-	cmds := make([]*redis.Cmd, parts*s.Shards())
-	s.pipelined(ctx, len(cmds), func(pipe redis.Pipeliner, i int) {
+	calls := make([]*call, parts*s.Shards())
+	for i := range calls {
 		shard, from := i/parts, i%parts*maxPerScript
-		args := []any{"zmscore", s.keys.heads(shard)}
-		for _, m := range members[from:min(len(members), from+maxPerScript)] {
-			args = append(args, m)
+		calls[i] = &call{
+			script: s.scripts.heads,
+			keys:   []string{s.keys.heads(shard), s.keys.paused(shard)},
+			args:   append([]any{s.nowArg()}, members[from:min(len(members), from+maxPerScript)]...),
 		}
-		cmds[i] = pipe.Do(ctx, args...)
-	})
-	for i, cmd := range cmds {
+	}
+	if err := s.runAll(ctx, calls); err != nil {
+		return nil, err
+	}
+	for i, c := range calls {
 		shard, from := i/parts, i%parts*maxPerScript
-		scores, err := cmd.Slice()
-		if err != nil {
-			return nil, s.failure("read the heads", err)
+		if len(c.reply) != len(c.args)-1 {
+			return nil, errReply
 		}
-		for n, v := range scores {
-			if v == nil {
-				continue
-			}
+		for n, v := range c.reply {
 			ms, ok := scoreOf(v)
 			if !ok {
 				return nil, errReply
@@ -48,65 +51,37 @@ func (s *Store) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]int
 	return out, nil
 }
 
-// Queues returns the queues in which a shard has something to look at.
-func (s *Store) Queues(ctx context.Context, shard int, after scheduler.QueueKey, limit int) ([]scheduler.QueueKey, error) {
-	from := "-"
-	if after != (scheduler.QueueKey{}) {
-		from = "(" + member(after.Namespace, after.Name)
-	}
-	names, err := s.client.ZRangeArgs(ctx, redis.ZRangeArgs{
-		Key: s.keys.queues(shard), Start: from, Stop: "+", ByLex: true, Count: int64(limit),
-	}).Result()
-	if err != nil {
-		return nil, s.failure("list the queues", err)
-	}
-	var out []scheduler.QueueKey
-	for _, m := range names {
-		namespace, name, err := splitMember(m)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, scheduler.QueueKey{Namespace: namespace, Name: name})
-	}
-	return out, nil
-}
-
 // Due returns a page of what is due, of at most 100 tasks.
 func (s *Store) Due(ctx context.Context, queue scheduler.QueueKey, shard int, after scheduler.Place, limit int) (scheduler.Page, error) {
-	key := func(id string) (scheduler.TaskKey, error) {
-		return scheduler.TaskKey{Namespace: queue.Namespace, ID: id}, nil
-	}
-	namespace := escape(queue.Namespace) + ","
-	tasks, nextMS, err := s.page(ctx, s.keys.due(shard, queue), s.keys.shards[shard]+"t:"+namespace, key, after.MS, after.Key.ID, limit)
+	due := scheduler.Index{Kind: scheduler.IndexDue, Namespace: queue.Namespace, Name: queue.Name}
+	tasks, nextMS, err := s.page(ctx, due, shard, after, limit)
 	return scheduler.Page{Tasks: tasks, NextMS: nextMS}, err
 }
 
 // Ending returns a page of what is to end, of at most 100 tasks.
 func (s *Store) Ending(ctx context.Context, shard int, after scheduler.Place, limit int) ([]*scheduler.Task, error) {
-	key := func(name string) (scheduler.TaskKey, error) {
-		namespace, id, err := splitMember(name)
-		return scheduler.TaskKey{Namespace: namespace, ID: id}, err
-	}
-	var name string
-	if after.Key != (scheduler.TaskKey{}) {
-		name = member(after.Key.Namespace, after.Key.ID)
-	}
-	tasks, _, err := s.page(ctx, s.keys.ending(shard), s.keys.shards[shard]+"t:", key, after.MS, name, limit)
+	tasks, _, err := s.page(ctx, scheduler.Index{Kind: scheduler.IndexEnding}, shard, after, limit)
 	return tasks, err
 }
 
 // page reads an index until there are as many tasks as asked for: entries without
 // a record, which should not be, and those whose record another version has
 // written must neither look like the index's end to a caller who gets fewer nor
-// keep the tasks behind them from being seen. key is the task of an entry.
-func (s *Store) page(ctx context.Context, index, taskPrefix string, key func(member string) (scheduler.TaskKey, error), afterMS int64, after string, limit int) ([]*scheduler.Task, int64, error) {
+// keep the tasks behind them from being seen.
+func (s *Store) page(ctx context.Context, ix scheduler.Index, shard int, place scheduler.Place, limit int) ([]*scheduler.Task, int64, error) {
 	limit = min(limit, maxPerScript)
+	index, taskPrefix := s.keys.index(shard, ix), s.keys.shards[shard]+"t:"
+	if ix.Kind != scheduler.IndexEnding {
+		taskPrefix += member(ix.Namespace, "")
+	}
 	var tasks []*scheduler.Task
+	afterMS, after := place.MS, entryOf(ix, place.Key)
 	for {
+		asked := limit - len(tasks)
 		c := &call{
 			script: s.scripts.page,
 			keys:   []string{index},
-			args:   []any{s.nowArg(), taskPrefix, strconv.FormatInt(afterMS, 10), after, strconv.Itoa(limit - len(tasks))},
+			args:   []any{strconv.FormatInt(afterMS, 10), after, strconv.Itoa(asked), s.nowArg(), taskPrefix},
 		}
 		s.run(ctx, c)
 		if c.err != nil {
@@ -120,7 +95,6 @@ func (s *Store) page(ctx context.Context, index, taskPrefix string, key func(mem
 		if !ok || len(found)%3 != 0 {
 			return nil, 0, errReply
 		}
-		asked := limit - len(tasks)
 		for i := 0; i < len(found); i += 3 {
 			m, ok1 := found[i].(string)
 			ms, ok2 := scoreOf(found[i+1])
@@ -128,7 +102,7 @@ func (s *Store) page(ctx context.Context, index, taskPrefix string, key func(mem
 				return nil, 0, errReply
 			}
 			if record, ok := found[i+2].(string); ok {
-				if t, err := s.entry(m, record, key); err == nil {
+				if t, err := s.entry(ix, m, record); err == nil {
 					tasks = append(tasks, t)
 				} else {
 					s.log.ErrorContext(ctx, "a task cannot be read and is passed over", "index", index, "error", err)
@@ -143,10 +117,155 @@ func (s *Store) page(ctx context.Context, index, taskPrefix string, key func(mem
 }
 
 // entry decodes the task of an entry of an index.
-func (s *Store) entry(member, record string, key func(member string) (scheduler.TaskKey, error)) (*scheduler.Task, error) {
-	k, err := key(member)
+func (s *Store) entry(ix scheduler.Index, member, record string) (*scheduler.Task, error) {
+	key, err := taskOf(ix, member)
 	if err != nil {
 		return nil, err
 	}
-	return s.decode(k, record)
+	return s.decode(key, record)
+}
+
+// entryOf is the member that stands for a task in an index, empty for the zero
+// key.
+func entryOf(ix scheduler.Index, key scheduler.TaskKey) string {
+	if ix.Kind != scheduler.IndexEnding || key == (scheduler.TaskKey{}) {
+		return key.ID
+	}
+	return member(key.Namespace, key.ID)
+}
+
+// taskOf is the task that a member of an index stands for.
+func taskOf(ix scheduler.Index, member string) (scheduler.TaskKey, error) {
+	if ix.Kind != scheduler.IndexEnding {
+		return scheduler.TaskKey{Namespace: ix.Namespace, ID: member}, nil
+	}
+	namespace, id, err := splitMember(member)
+	return scheduler.TaskKey{Namespace: namespace, ID: id}, err
+}
+
+// Browse reads parts of indexes.
+func (s *Store) Browse(ctx context.Context, parts []scheduler.Part) []scheduler.Browsed {
+	calls := make([]*call, len(parts))
+	for i := range parts {
+		p := &parts[i]
+		calls[i] = &call{
+			script: s.scripts.browse,
+			keys:   []string{s.keys.index(p.Shard, p.Index)},
+			args:   []any{strconv.FormatInt(p.After.MS, 10), entryOf(p.Index, p.After.Key), strconv.Itoa(min(p.Limit, maxBrowsed))},
+		}
+	}
+	s.run(ctx, calls...)
+	out := make([]scheduler.Browsed, len(parts))
+	for i, c := range calls {
+		out[i] = browsed(parts[i].Index, c)
+	}
+	return out
+}
+
+func browsed(ix scheduler.Index, c *call) scheduler.Browsed {
+	if c.err != nil {
+		return scheduler.Browsed{Err: c.err}
+	}
+	if len(c.reply)%2 == 0 {
+		return scheduler.Browsed{Err: errReply}
+	}
+	var got scheduler.Browsed
+	var ok bool
+	if got.Left, ok = c.reply[0].(int64); !ok {
+		return scheduler.Browsed{Err: errReply}
+	}
+	for i := 1; i < len(c.reply); i += 2 {
+		m, ok1 := c.reply[i].(string)
+		ms, ok2 := scoreOf(c.reply[i+1])
+		if !ok1 || !ok2 {
+			return scheduler.Browsed{Err: errReply}
+		}
+		key, err := taskOf(ix, m)
+		if err != nil {
+			return scheduler.Browsed{Err: err}
+		}
+		got.Places = append(got.Places, scheduler.Place{MS: ms, Key: key})
+	}
+	return got
+}
+
+// fingerprintsAtOnce is about how many fingerprints one command reads, so that
+// Redis serves others in between.
+const fingerprintsAtOnce = 500
+
+// DeadLetterGroups returns the fingerprints of a queue's dead letters.
+func (s *Store) DeadLetterGroups(ctx context.Context, queue scheduler.QueueKey) ([]scheduler.DeadLetterGroup, error) {
+	// A scan may tell of a field twice, if the hash changes meanwhile.
+	kept := make([]map[string]string, s.Shards())
+	cursors := make([]uint64, s.Shards())
+	var open []int
+	for shard := range kept {
+		kept[shard] = make(map[string]string)
+		open = append(open, shard)
+	}
+	for len(open) > 0 {
+		cmds := make([]*redis.ScanCmd, len(open))
+		s.pipelined(ctx, len(open), func(pipe redis.Pipeliner, i int) {
+			cmds[i] = pipe.HScan(ctx, s.keys.fingerprints(open[i], queue), cursors[open[i]], "", fingerprintsAtOnce)
+		})
+		var more []int
+		for i, cmd := range cmds {
+			fields, cursor, err := cmd.Result()
+			if err != nil {
+				return nil, s.failure("read the fingerprints", err)
+			}
+			shard := open[i]
+			for n := 0; n+1 < len(fields); n += 2 {
+				kept[shard][fields[n]] = fields[n+1]
+			}
+			if cursors[shard] = cursor; cursor != 0 {
+				more = append(more, shard)
+			}
+		}
+		open = more
+	}
+	return mergeFingerprints(queue, kept)
+}
+
+// mergeFingerprints adds up what the shards have of a queue's fingerprints.
+func mergeFingerprints(queue scheduler.QueueKey, kept []map[string]string) ([]scheduler.DeadLetterGroup, error) {
+	var out []scheduler.DeadLetterGroup
+	places := make(map[string]int)
+	for _, fields := range kept {
+		for field, value := range fields {
+			part, err := decodeFingerprint(queue, field, value)
+			if err != nil {
+				return nil, err
+			}
+			at, ok := places[field]
+			if !ok {
+				if part.Fingerprint, ok = scheduler.ParseFingerprint(field); !ok {
+					return nil, fmt.Errorf("fingerprint %q of queue %s in redis: it must be 16 hexadecimal digits", field, queue.Name)
+				}
+				places[field] = len(out)
+				out = append(out, part)
+				continue
+			}
+			g := &out[at]
+			g.Count += part.Count
+			g.FirstMS = min(g.FirstMS, part.FirstMS)
+			if part.LastMS > g.LastMS || (part.LastMS == g.LastMS && part.Sample.ID > g.Sample.ID) {
+				g.LastMS, g.Sample = part.LastMS, part.Sample
+			}
+		}
+	}
+	return out, nil
+}
+
+// decodeFingerprint reads what lua/commit.lua keeps under a fingerprint: how many
+// dead letters a shard has of it (4 bytes), when the first and the last of them
+// died (6 each), and the last one's id.
+func decodeFingerprint(queue scheduler.QueueKey, field, value string) (scheduler.DeadLetterGroup, error) {
+	d := decoder{s: value}
+	g := scheduler.DeadLetterGroup{Queue: queue, Count: int64(d.fixed(4)), FirstMS: d.u48(), LastMS: d.u48()}
+	if d.err != nil {
+		return g, fmt.Errorf("fingerprint %s of queue %s in redis: %w", field, queue.Name, d.err)
+	}
+	g.Sample = scheduler.TaskKey{Namespace: queue.Namespace, ID: d.s}
+	return g, nil
 }

@@ -67,13 +67,15 @@ func leaseOf(head string) (fence scheduler.Fence, endMS int64, ok bool) {
 	return fence, d.u48(), true
 }
 
+// maxPipelined bounds how many commands go in one pipeline.
+const maxPipelined = 1000
+
 // pipelined sends n commands in pipelines of bounded length. Each command holds
 // its own error.
 func (s *Store) pipelined(ctx context.Context, n int, add func(pipe redis.Pipeliner, i int)) {
-	const atOnce = 1000
-	for from := 0; from < n; from += atOnce {
+	for from := 0; from < n; from += maxPipelined {
 		pipe := s.client.Pipeline()
-		for i := from; i < min(n, from+atOnce); i++ {
+		for i := from; i < min(n, from+maxPipelined); i++ {
 			add(pipe, i)
 		}
 		_, _ = pipe.Exec(ctx)

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -67,24 +66,49 @@ func (s *Store) Policy(ctx context.Context, namespace, id string) (*scheduler.Po
 	return decodePolicy(namespace, kept)
 }
 
+// RecentPolicy returns a policy as it was at some moment of the last second, nil
+// when there is none.
+func (s *Store) RecentPolicy(ctx context.Context, namespace, id string) (*scheduler.PolicyRecord, error) {
+	return s.recentPolicies.read(ctx, namespace, id, s.Policy)
+}
+
 // PutPolicy writes a policy if it is still at the revision expected.
 func (s *Store) PutPolicy(ctx context.Context, rec *scheduler.PolicyRecord, expect int64) (bool, error) {
+	return s.writePolicy(ctx, rec, expect, "")
+}
+
+// PutPolicyUnlessJobs writes a policy if it is still at the revision expected and
+// no job has been written since mark.
+func (s *Store) PutPolicyUnlessJobs(ctx context.Context, rec *scheduler.PolicyRecord, expect int64, mark scheduler.JobsMark) (bool, error) {
+	return s.writePolicy(ctx, rec, expect, strconv.FormatInt(int64(mark), 10))
+}
+
+func (s *Store) writePolicy(ctx context.Context, rec *scheduler.PolicyRecord, expect int64, mark string) (bool, error) {
 	kept, err := encodePolicy(rec)
 	if err != nil {
 		return false, err
 	}
-	c := &call{
-		script: s.scripts.putPolicy,
-		keys:   []string{s.keys.policies(rec.Namespace)},
-		args:   []any{rec.Policy.ID, strconv.FormatInt(expect, 10), kept},
-	}
+	c := s.putCall(rec.Namespace, intoPolicies, rec.Policy.ID, expect, kept, mark)
 	s.run(ctx, c)
 	// Whatever came of it, this replica reads what is there before it judges by it.
-	s.policies.changed(policyKey{rec.Namespace, rec.Policy.ID}, time.Now())
-	if c.err != nil {
-		return false, c.err
+	s.recentPolicies.changed(rec.Namespace, rec.Policy.ID)
+	return c.yes(), c.err
+}
+
+// Into which of its keys lua/put.lua writes.
+const (
+	intoPolicies = "1"
+	intoJobs     = "2"
+)
+
+// putCall writes what is kept of a policy or a job, empty for nothing, if it is at
+// the revision expected and the jobs have the mark, unless that is empty.
+func (s *Store) putCall(namespace, into, id string, expect int64, kept, mark string) *call {
+	return &call{
+		script: s.scripts.put,
+		keys:   []string{s.keys.policies(namespace), s.keys.jobs(namespace)},
+		args:   []any{into, id, strconv.FormatInt(expect, 10), kept, mark},
 	}
-	return len(c.reply) == 1 && c.reply[0] == int64(1), nil
 }
 
 // Policies returns a namespace's policies by id.

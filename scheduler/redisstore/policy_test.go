@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -87,63 +88,108 @@ func FuzzDecodePolicy(f *testing.F) {
 	})
 }
 
-// TestPoliciesAreRecent shows how old a policy may be that judges reports, and
-// that judging takes no round trip each.
-func TestPoliciesAreRecent(t *testing.T) {
+// TestPoliciesAndJobsAreRecent shows how old a policy or a job may be that judges
+// reports, and that judging takes no round trip each.
+func TestPoliciesAndJobsAreRecent(t *testing.T) {
 	t.Parallel()
-	ctx := t.Context()
-	server := redistest.Start(t)
-	cfg := redisstore.Config{URL: server.URL()}
-	here, there := newStore(t, cfg), newStore(t, cfg)
-	put := func(s *redisstore.Store, revision int64) {
-		t.Helper()
-		rec := &scheduler.PolicyRecord{Namespace: "ns", Policy: policy.Policy{ID: "p"}, Revision: revision}
-		if ok, err := s.PutPolicy(ctx, rec, revision-1); !ok || err != nil {
-			t.Fatalf("put: %v, error %v", ok, err)
-		}
-	}
-	recent := func(s *redisstore.Store) int64 {
-		t.Helper()
-		rec, err := s.RecentPolicy(ctx, "ns", "p")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if rec == nil {
-			return 0
-		}
-		return rec.Revision
-	}
-	if got := recent(there); got != 0 {
-		t.Fatalf("revision %d before there is one", got)
-	}
-	put(here, 1)
-	if a, b := recent(here), recent(there); a != 1 || b != 1 {
-		t.Fatalf("a new policy has revision %d here and %d there", a, b)
-	}
-	put(here, 2)
-	changed := time.Now()
-	if got := recent(here); got != 2 {
-		t.Errorf("revision %d where it was changed", got)
-	}
-	server.Do(t, "CONFIG", "RESETSTAT")
-	calls := 0
-	for recent(there) != 2 {
-		calls++
-		if time.Since(changed) > time.Second {
-			t.Fatal("the change is not seen elsewhere within a second")
-		}
-	}
-	if reads := strings.Count(server.Do(t, "INFO", "commandstats"), "cmdstat_hget:calls=1,"); reads != 1 || calls < 10 {
-		t.Errorf("%d judgements took other than one read: %s", calls, server.Do(t, "INFO", "commandstats"))
-	}
+	for name, kind := range map[string]struct {
+		// put writes a revision over the one expected; recent and now read it, 0 where
+		// there is none.
+		put         func(ctx context.Context, s *redisstore.Store, revision, expect int64) (bool, error)
+		recent, now func(ctx context.Context, s *redisstore.Store) (int64, error)
+	}{
+		"policy": {
+			func(ctx context.Context, s *redisstore.Store, revision, expect int64) (bool, error) {
+				return s.PutPolicy(ctx, &scheduler.PolicyRecord{Namespace: "ns", Policy: policy.Policy{ID: "x"}, Revision: revision}, expect)
+			},
+			func(ctx context.Context, s *redisstore.Store) (int64, error) {
+				rec, err := s.RecentPolicy(ctx, "ns", "x")
+				if rec == nil {
+					return 0, err
+				}
+				return rec.Revision, err
+			},
+			func(ctx context.Context, s *redisstore.Store) (int64, error) {
+				rec, err := s.Policy(ctx, "ns", "x")
+				if rec == nil {
+					return 0, err
+				}
+				return rec.Revision, err
+			},
+		},
+		"job": {
+			func(ctx context.Context, s *redisstore.Store, revision, expect int64) (bool, error) {
+				return s.PutJob(ctx, &scheduler.JobRecord{Namespace: "ns", Job: scheduler.Job{ID: "x"}, Revision: revision}, expect, nil)
+			},
+			func(ctx context.Context, s *redisstore.Store) (int64, error) {
+				rec, err := s.RecentJob(ctx, "ns", "x")
+				if rec == nil {
+					return 0, err
+				}
+				return rec.Revision, err
+			},
+			func(ctx context.Context, s *redisstore.Store) (int64, error) {
+				rec, err := s.Job(ctx, "ns", "x")
+				if rec == nil {
+					return 0, err
+				}
+				return rec.Revision, err
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			server := redistest.Start(t)
+			cfg := redisstore.Config{URL: server.URL()}
+			here, there := newStore(t, cfg), newStore(t, cfg)
+			put := func(s *redisstore.Store, revision int64) {
+				t.Helper()
+				if ok, err := kind.put(ctx, s, revision, revision-1); !ok || err != nil {
+					t.Fatalf("put: %v, error %v", ok, err)
+				}
+			}
+			recent := func(s *redisstore.Store) int64 {
+				t.Helper()
+				revision, err := kind.recent(ctx, s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return revision
+			}
+			if got := recent(there); got != 0 {
+				t.Fatalf("revision %d before there is one", got)
+			}
+			put(here, 1)
+			if a, b := recent(here), recent(there); a != 1 || b != 1 {
+				t.Fatalf("what is new has revision %d here and %d there", a, b)
+			}
+			put(here, 2)
+			changed := time.Now()
+			if got := recent(here); got != 2 {
+				t.Errorf("revision %d where it was changed", got)
+			}
+			server.Do(t, "CONFIG", "RESETSTAT")
+			calls := 0
+			for recent(there) != 2 {
+				calls++
+				if time.Since(changed) > time.Second {
+					t.Fatal("the change is not seen elsewhere within a second")
+				}
+			}
+			if reads := strings.Count(server.Do(t, "INFO", "commandstats"), "cmdstat_hget:calls=1,"); reads != 1 || calls < 10 {
+				t.Errorf("%d judgements took other than one read: %s", calls, server.Do(t, "INFO", "commandstats"))
+			}
 
-	// A replica whose put was refused reads what there is before it tries again.
-	if ok, err := there.PutPolicy(ctx, &scheduler.PolicyRecord{Namespace: "ns", Policy: policy.Policy{ID: "p"}, Revision: 2}, 1); ok || err != nil {
-		t.Fatalf("put: %v, error %v", ok, err)
-	}
-	put(here, 3)
-	if rec, err := there.Policy(ctx, "ns", "p"); err != nil || rec.Revision != 3 {
-		t.Errorf("read to be changed: %+v, error %v", rec, err)
+			// A replica whose put was refused reads what there is before it tries again.
+			if ok, err := kind.put(ctx, there, 2, 1); ok || err != nil {
+				t.Fatalf("put: %v, error %v", ok, err)
+			}
+			put(here, 3)
+			if revision, err := kind.now(ctx, there); err != nil || revision != 3 {
+				t.Errorf("read to be changed: revision %d, error %v", revision, err)
+			}
+		})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
@@ -20,8 +21,23 @@ var claimLua string
 //go:embed lua/page.lua
 var pageLua string
 
-//go:embed lua/put_policy.lua
-var putPolicyLua string
+//go:embed lua/heads.lua
+var headsLua string
+
+//go:embed lua/count_queue.lua
+var countQueueLua string
+
+//go:embed lua/pause.lua
+var pauseLua string
+
+//go:embed lua/forget_queue.lua
+var forgetQueueLua string
+
+//go:embed lua/forget_group.lua
+var forgetGroupLua string
+
+//go:embed lua/put.lua
+var putLua string
 
 // script is a Lua script, known to Redis by the digest of its text.
 type script struct {
@@ -46,22 +62,34 @@ type scripts struct {
 	// create writes new tasks, change those that there are.
 	create, change *script
 	claim          *script
-	page           *script
-	putPolicy      *script
+	// page reads tasks in the order of an index, browse places alone.
+	page, browse             *script
+	heads, countQueue, pause *script
+	forgetQueue, forgetGroup *script
+	// put writes policies and jobs.
+	put *script
 }
 
 func newScripts() scripts {
 	return scripts{
-		create:    newScript("create", "", "local MAY_CREATE = true\n", commitLua),
-		change:    newScript("change", "allow-oom", "local MAY_CREATE = false\n", commitLua),
-		claim:     newScript("claim", "allow-oom", "", claimLua),
-		page:      newScript("page", "no-writes", "", pageLua),
-		putPolicy: newScript("put_policy", "allow-oom", "", putPolicyLua),
+		create:      newScript("create", "", "local MAY_CREATE = true\n", commitLua),
+		change:      newScript("change", "allow-oom", "local MAY_CREATE = false\n", commitLua),
+		claim:       newScript("claim", "allow-oom", "", claimLua),
+		page:        newScript("page", "no-writes", "local WITH_RECORDS = true\n", pageLua),
+		browse:      newScript("browse", "no-writes", "local WITH_RECORDS = false\n", pageLua),
+		heads:       newScript("heads", "no-writes", "", headsLua),
+		countQueue:  newScript("count_queue", "no-writes", "", countQueueLua),
+		pause:       newScript("pause", "allow-oom", "", pauseLua),
+		forgetQueue: newScript("forget_queue", "allow-oom", "", forgetQueueLua),
+		forgetGroup: newScript("forget_group", "allow-oom", "", forgetGroupLua),
+		put:         newScript("put", "allow-oom", "", putLua),
 	}
 }
 
 func (s *scripts) all() []*script {
-	return []*script{s.create, s.change, s.claim, s.page, s.putPolicy}
+	return []*script{
+		s.create, s.change, s.claim, s.page, s.browse, s.heads, s.countQueue, s.pause, s.forgetQueue, s.forgetGroup, s.put,
+	}
 }
 
 // load gives the scripts to a new connection's server, so that the first calls
@@ -108,6 +136,23 @@ func (s *Store) run(ctx context.Context, calls ...*call) {
 		}
 	}
 }
+
+// runAll runs calls of which none is of use without the others, in pipelines of
+// bounded length, and returns the first error there is.
+func (s *Store) runAll(ctx context.Context, calls []*call) error {
+	for part := range slices.Chunk(calls, maxPipelined) {
+		s.run(ctx, part...)
+		for _, c := range part {
+			if c.err != nil {
+				return c.err
+			}
+		}
+	}
+	return nil
+}
+
+// yes says whether the answer is 1 in a list.
+func (c *call) yes() bool { return len(c.reply) == 1 && c.reply[0] == int64(1) }
 
 func (s *Store) send(ctx context.Context, calls []*call, how func(*script) (command, name string)) {
 	cmds := make([]*redis.Cmd, len(calls))

@@ -24,9 +24,12 @@ type Store struct {
 	// id tells this process's hints from those of others.
 	id          [hintIDBytes]byte
 	hintChannel string
-	policies    policyCache
-	groups      []group
-	senders     sync.WaitGroup
+
+	recentPolicies recent[scheduler.PolicyRecord]
+	recentJobs     recent[scheduler.JobRecord]
+
+	groups  []group
+	senders sync.WaitGroup
 	// warned says that the log has what Check could not find out.
 	warned atomic.Bool
 }

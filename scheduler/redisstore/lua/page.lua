@@ -1,28 +1,28 @@
--- Reads a page of an index: the tasks whose time is not after now, in its order. Writes
--- nothing.
+-- Reads a page of an index, in its order. Writes nothing.
+--
+-- Two scripts are made of this file, which differ in WITH_RECORDS: one reads the tasks
+-- whose time is not after now, the other the places alone, of whatever time.
 --
 -- KEYS   1 the index
--- ARGV   1 now in ms, 0 to ask for the time
---        2 what the members follow in the names of their tasks
---        3 time and
---        4 member after which the page starts
---        5 how many tasks
--- Result now, the earliest time after now ('' for none), then per task its member, its
---        time, and its record (false where there is none)
--- Bound  O(log of the index + tasks); the caller asks for at most 100
+-- ARGV   1 time and
+--        2 member after which the page starts
+--        3 how many
+--        and with records:
+--        4 now in ms, 0 to ask for the time
+--        5 what the members follow in the names of their tasks
+-- Result with records: now, the earliest time after now ('' for none), then per task its
+--        member, its time, and its record (false where there is none)
+--        without: how many places follow the page, then per place its member and its time
+-- Bound  O(log of the index + page); the caller asks for at most 100 tasks, 1,000 places
 --
 -- Learned keys: the tasks, which are only read.
 
 local call, byte = redis.call, string.byte
-if #KEYS ~= 1 or #ARGV ~= 5 then
+if #KEYS ~= 1 or #ARGV ~= (WITH_RECORDS and 5 or 3) then
   return redis.error_reply('ERR retryd: wrong number of keys or arguments')
 end
-local index, now = KEYS[1], tonumber(ARGV[1])
-if now == 0 then
-  local t = call('TIME')
-  now = t[1] * 1000 + math.floor(t[2] / 1000)
-end
-local afterMS, after, limit = ARGV[3], ARGV[4], tonumber(ARGV[5])
+local index = KEYS[1]
+local afterMS, after, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
 -- notBehind compares as the index does. Lua's own comparison follows the locale that the
 -- server was started in.
@@ -50,13 +50,22 @@ if after ~= '' then
     end
   end
 end
-
-local found, times, tasks = {}, {}, {}
 local entries = limit > 0 and call('ZRANGE', index, low, low + limit - 1, 'WITHSCORES') or {}
+
+if not WITH_RECORDS then
+  return {call('ZCARD', index) - low - #entries / 2, unpack(entries)}
+end
+
+local now = tonumber(ARGV[4])
+if now == 0 then
+  local t = call('TIME')
+  now = t[1] * 1000 + math.floor(t[2] / 1000)
+end
+local found, times, tasks = {}, {}, {}
 for i = 1, #entries, 2 do
   if tonumber(entries[i + 1]) <= now then
     found[#found + 1], times[#times + 1] = entries[i], entries[i + 1]
-    tasks[#tasks + 1] = ARGV[2] .. entries[i]
+    tasks[#tasks + 1] = ARGV[5] .. entries[i]
   end
 end
 local next = call('ZRANGE', index, '(' .. string.format('%.0f', now), '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')

@@ -1,0 +1,465 @@
+package storetest
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/retryd/retryd/policy"
+	"github.com/retryd/retryd/scheduler"
+)
+
+const hour = startMS / scheduler.HourMS
+
+// decide writes what is decided of a task now over before, nil where it is new.
+func (f *fixture) decide(task, before *scheduler.Task) *scheduler.Task {
+	f.t.Helper()
+	got := f.commit(scheduler.Change{Key: task.Key, Before: before, Task: task, DecidedMS: f.now.Load()})
+	if got.Status != scheduler.CommitDone {
+		f.t.Fatalf("commit of %s: status %d, want done", task.Key.ID, got.Status)
+	}
+	return got.Task
+}
+
+// reported returns a task with a record of its attempt, in a new state.
+func reported(task *scheduler.Task, state scheduler.State, success bool, action policy.Action) *scheduler.Task {
+	next := *task
+	next.State = state
+	rec := scheduler.AttemptRecord{Attempt: task.Attempt, Generation: task.Generation, TimeMS: startMS, Success: success}
+	if !success {
+		rec.Failure = policy.Failure{Cause: policy.CauseTimeout}
+		rec.Decision = policy.Decision{Action: action, Attempt: task.Attempt}
+	}
+	next.History = append(append([]scheduler.AttemptRecord{}, task.History...), rec)
+	return &next
+}
+
+// counts returns what is counted of queues, as other replicas see it.
+func (f *fixture) counts(queues ...string) []scheduler.QueueCount {
+	f.t.Helper()
+	keys := make([]scheduler.QueueKey, len(queues))
+	for i, name := range queues {
+		keys[i] = queueKey(name)
+	}
+	got, err := f.peer.CountQueues(f.t.Context(), keys)
+	if err != nil || len(got) != len(queues) {
+		f.t.Fatalf("count %v: %+v, error %v", queues, got, err)
+	}
+	return got
+}
+
+// known returns the queues that a shard knows, read two at a time.
+func (f *fixture) known(shard int) []string {
+	f.t.Helper()
+	names := []string{}
+	var after scheduler.QueueKey
+	for {
+		page, err := f.peer.Queues(f.t.Context(), shard, after, 2)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if len(page) == 0 {
+			return names
+		}
+		for _, q := range page {
+			names = append(names, q.Namespace+"/"+q.Name)
+		}
+		after = page[len(page)-1]
+	}
+}
+
+// forgetQueues forgets what can be forgotten in a shard, by pages of two.
+func (f *fixture) forgetQueues(shard int) {
+	f.t.Helper()
+	var after scheduler.QueueKey
+	for range 100 {
+		next, err := f.store.ForgetQueues(f.t.Context(), shard, after, 2)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if next == (scheduler.QueueKey{}) {
+			return
+		}
+		after = next
+	}
+	f.t.Fatal("forgetting queues comes to no end")
+}
+
+func (f *fixture) pause(queue string, untilMS int64) {
+	f.t.Helper()
+	if err := f.store.PauseQueue(f.t.Context(), queueKey(queue), untilMS); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fixture) resume(queue string) {
+	f.t.Helper()
+	if err := f.store.ResumeQueue(f.t.Context(), queueKey(queue)); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// heads returns the heads of a queue, as other replicas see them.
+func (f *fixture) heads(queue string) []int64 {
+	f.t.Helper()
+	got, err := f.peer.Heads(f.t.Context(), []scheduler.QueueKey{queueKey(queue)})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return got[0]
+}
+
+var queueTests = []exercise{
+	{"queues are known in the order of their names, from their first task on", func(t *testing.T, f *fixture) {
+		equal(t, "at first", f.known(2), []string{})
+		in := idsInShard(2, 5)
+		var last *scheduler.Task
+		for i, name := range []string{"q1", "q0", "q3", "q2", "q4"} {
+			task := scheduled(in[i], name, startMS+1000)
+			switch name {
+			case "q2":
+				task = held(in[i], name, "c", startMS)
+			case "q3":
+				task = dead(in[i], name, 7, startMS)
+			}
+			last = f.put(task)
+		}
+		want := []string{"ns/q0", "ns/q1", "ns/q2", "ns/q3", "ns/q4"}
+		equal(t, "queues", f.known(2), want)
+		equal(t, "queues elsewhere", f.known(1), []string{})
+		f.commit(scheduler.Change{Key: last.Key, Before: last})
+		equal(t, "queues after their last task", f.known(2), want)
+	}},
+	{"counts follow a task through its life", func(t *testing.T, f *fixture) {
+		want := scheduler.QueueCount{NowMS: startMS, Open: map[int64]int64{}, Stats: map[int64]scheduler.QueueStats{}}
+		check := func(step string) {
+			t.Helper()
+			equal(t, step, f.counts("q")[0], want)
+		}
+		check("unknown")
+		stats := func(change func(st *scheduler.QueueStats)) {
+			st := want.Stats[hour]
+			change(&st)
+			want.Stats[hour] = st
+		}
+
+		a := scheduled("a", "q", startMS)
+		a.Attempt, a.FirstFailureMS = 1, startMS-2*scheduler.HourMS
+		a = reported(a, scheduler.StateScheduled, false, policy.ActionRetry)
+		a.Attempt = 2
+		f.decide(a, nil)
+		want.Known, want.Waiting, want.Due, want.HeadMS = true, 1, 1, startMS
+		want.Open[hour-2] = 1
+		stats(func(st *scheduler.QueueStats) {
+			st[scheduler.StatTasks], st[scheduler.StatRetried], st[scheduler.StatGrowth] = 1, 1, 1
+		})
+		check("reported")
+
+		f.claimAll(1)
+		want.Leased, want.Due, want.HeadMS = 1, 0, startMS+1000
+		check("leased")
+
+		f.pass(2 * time.Second)
+		want.NowMS, want.Due = startMS+2000, 1
+		check("lease over")
+
+		a = f.claimAll(1)[0]
+		want.Due, want.HeadMS = 0, startMS+3000
+		check("leased again")
+
+		a = reported(a, scheduler.StateScheduled, false, policy.ActionRetry)
+		a.Attempt, a.DueMS = 3, startMS+9000
+		a = f.decide(a, f.load("a"))
+		want.Leased, want.HeadMS = 0, startMS+9000
+		stats(func(st *scheduler.QueueStats) { st[scheduler.StatSecondAttempts] = 1 })
+		check("failed again")
+
+		a = reported(a, scheduler.StateHeld, false, policy.ActionHold)
+		a.HoldCondition, a.HoldMS = "c", startMS+2000
+		a = f.decide(a, f.load("a"))
+		want.Waiting, want.HeadMS, want.Held, want.Open = 0, 0, 1, map[int64]int64{}
+		stats(func(st *scheduler.QueueStats) { st[scheduler.StatGrowth] = 0 })
+		check("held")
+
+		released := *a
+		released.State, released.Attempt, released.DueMS = scheduler.StateScheduled, 4, startMS+2000
+		a = f.decide(&released, a)
+		want.Waiting, want.Due, want.HeadMS, want.Held, want.Open[hour-2] = 1, 1, startMS+2000, 0, 1
+		stats(func(st *scheduler.QueueStats) { st[scheduler.StatGrowth] = 1 })
+		check("released")
+
+		a = reported(a, scheduler.StateDead, false, policy.ActionDeadLetter)
+		a.EndMS, a.ExpireMS, a.Fingerprint = startMS+2000, startMS+1e9, 7
+		a = f.decide(a, f.load("a"))
+		want.Waiting, want.Due, want.HeadMS, want.Dead, want.Open = 0, 0, 0, 1, map[int64]int64{}
+		stats(func(st *scheduler.QueueStats) { st[scheduler.StatGrowth], st[scheduler.StatDead] = 0, 1 })
+		check("dead")
+
+		replayed := *a
+		replayed.State, replayed.Attempt, replayed.Generation, replayed.DueMS, replayed.FirstFailureMS = scheduler.StateScheduled, 5, 2, startMS+5*scheduler.HourMS, 0
+		a = f.decide(&replayed, a)
+		want.Waiting, want.HeadMS, want.Dead, want.Open[hour+5] = 1, startMS+5*scheduler.HourMS, 0, 1
+		stats(func(st *scheduler.QueueStats) { st[scheduler.StatGrowth] = 1 })
+		check("replayed")
+
+		a = reported(a, scheduler.StateSucceeded, true, policy.ActionRetry)
+		a.EndMS, a.ExpireMS = startMS+2000, startMS+1e9
+		a = f.decide(a, f.load("a"))
+		want.Waiting, want.HeadMS, want.Open = 0, 0, map[int64]int64{}
+		stats(func(st *scheduler.QueueStats) {
+			st[scheduler.StatGrowth], st[scheduler.StatSuccesses], st[scheduler.StatAttempts] = 0, 1, 5
+		})
+		check("succeeded")
+
+		f.commit(scheduler.Change{Key: a.Key, Before: a, DecidedMS: f.now.Load()})
+		check("gone")
+	}},
+	{"a first success counts, in its hour", func(t *testing.T, f *fixture) {
+		success := func(id string) {
+			task := scheduled(id, "q", 0)
+			task.Attempt, task.FirstFailureMS = 1, 0
+			task = reported(task, scheduler.StateSucceeded, true, policy.ActionRetry)
+			task.EndMS, task.ExpireMS = startMS, startMS+1e10
+			f.decide(task, nil)
+		}
+		success("a")
+		f.pass(time.Hour)
+		success("b")
+		success("c")
+		var one, two scheduler.QueueStats
+		one[scheduler.StatTasks], one[scheduler.StatFirstSuccesses], one[scheduler.StatSuccesses], one[scheduler.StatAttempts] = 1, 1, 1, 1
+		for i := range one {
+			two[i] = 2 * one[i]
+		}
+		equal(t, "stats", f.counts("q")[0].Stats, map[int64]scheduler.QueueStats{hour: one, hour + 1: two})
+		f.pass(23 * time.Hour)
+		equal(t, "stats a day later", f.counts("q")[0].Stats, map[int64]scheduler.QueueStats{hour: one, hour + 1: two})
+		f.pass(time.Hour)
+		equal(t, "stats after that", f.counts("q")[0].Stats, map[int64]scheduler.QueueStats{hour + 1: two})
+	}},
+	{"a removed task and a refused one count nothing", func(t *testing.T, f *fixture) {
+		a := f.decide(scheduled("a", "q", startMS), nil)
+		f.commit(scheduler.Change{Key: a.Key, Before: at(a, a.Version-1), Task: held("a", "q", "c", startMS), DecidedMS: startMS})
+		f.commit(scheduler.Change{Key: a.Key, Before: a, DecidedMS: startMS})
+		f.commit(scheduler.Change{Key: a.Key, Before: a, DecidedMS: startMS})
+		var st scheduler.QueueStats
+		st[scheduler.StatTasks] = 1
+		want := scheduler.QueueCount{NowMS: startMS, Known: true, Open: map[int64]int64{}, Stats: map[int64]scheduler.QueueStats{hour: st}}
+		equal(t, "count", f.counts("q")[0], want)
+	}},
+	{"growth that ends in its hour leaves nothing to tell of that hour", func(t *testing.T, f *fixture) {
+		a := f.put(held("a", "q", "c", startMS))
+		a = f.decide(scheduled("a", "q", startMS), a)
+		f.decide(held("a", "q", "c", startMS), a)
+		equal(t, "stats", f.counts("q")[0].Stats, map[int64]scheduler.QueueStats{})
+	}},
+	{"counts are of all shards, queue by queue", func(t *testing.T, f *fixture) {
+		for shard := range shards {
+			for i, id := range idsInShard(shard, 3) {
+				f.put(scheduled(id, "q", startMS-1+int64(i+shard)))
+			}
+			f.put(held(idsInShard(shard, 4)[3], "r", "c", startMS))
+			f.put(dead(idsInShard(shard, 5)[4], "q", 7, startMS))
+		}
+		open := map[int64]int64{hour: 12}
+		none := map[int64]scheduler.QueueStats{}
+		want := []scheduler.QueueCount{
+			{NowMS: startMS, Known: true, Held: 4, Open: map[int64]int64{}, Stats: none},
+			{NowMS: startMS, Open: map[int64]int64{}, Stats: none},
+			{NowMS: startMS, Known: true, Waiting: 12, Due: 3, Dead: 4, HeadMS: startMS - 1, Open: open, Stats: none},
+		}
+		equal(t, "counts", f.counts("r", "none", "q"), want)
+		equal(t, "counts of nothing", f.counts(), []scheduler.QueueCount{})
+	}},
+	{"counts are right after many changes at once", func(t *testing.T, f *fixture) {
+		const n = 200
+		for i := range n {
+			f.put(scheduled(fmt.Sprint("t", i), "q", startMS))
+		}
+		var wg sync.WaitGroup
+		for worker, store := range []scheduler.Store{f.store, f.peer, f.store, f.peer} {
+			wg.Go(func() { settleSome(t, store, f, worker) })
+		}
+		wg.Wait()
+		want := scheduler.QueueCount{NowMS: startMS, Known: true, Open: map[int64]int64{}, Stats: map[int64]scheduler.QueueStats{}}
+		for i := range n {
+			switch task := f.load(fmt.Sprint("t", i)); task.State {
+			case scheduler.StateScheduled, scheduler.StateLeased:
+				want.Waiting++
+				if task.State == scheduler.StateLeased {
+					want.Leased++
+				}
+				want.Open[hour]++
+				ms, _ := task.LookMS()
+				if want.HeadMS == 0 || ms < want.HeadMS {
+					want.HeadMS = ms
+				}
+			case scheduler.StateHeld:
+				want.Held++
+			case scheduler.StateDead:
+				want.Dead++
+			}
+		}
+		if want.Leased == 0 || want.Held == 0 || want.Dead == 0 || want.Waiting == want.Leased {
+			t.Fatalf("not all that should happen has happened: %+v", want)
+		}
+		got := f.counts("q")[0]
+		var growth int64
+		for _, st := range got.Stats {
+			growth += st[scheduler.StatGrowth]
+		}
+		// Their creation was counted under no hour that is told of.
+		equal(t, "growth", growth, want.Waiting-n)
+		got.Stats = want.Stats
+		equal(t, "count", got, want)
+	}},
+	{"nothing is claimed from a paused queue, at any replica", func(t *testing.T, f *fixture) {
+		in := idsInShard(1, 2)
+		f.put(scheduled(in[0], "q", startMS-5))
+		f.put(scheduled(in[1], "other", startMS-5))
+		f.pause("q", 0)
+		count := f.counts("q")[0]
+		equal(t, "paused", count.Paused, true)
+		equal(t, "until", count.PausedUntilMS, int64(0))
+		equal(t, "head", count.HeadMS, startMS-5)
+		equal(t, "heads", f.heads("q"), []int64{0, 0, 0, 0})
+		equal(t, "heads of another queue", f.heads("other"), []int64{0, startMS - 5, 0, 0})
+		for _, store := range []scheduler.Store{f.store, f.peer} {
+			got := store.Claim(t.Context(), []scheduler.Claim{f.newClaim("q", 1, 5, time.Second)})[0]
+			equal(t, "claimed", got, scheduler.Claimed{NowMS: startMS, Paused: true})
+		}
+		got := f.claim(f.newClaim("other", 1, 5, time.Second))
+		equal(t, "claimed from another queue", ids(got.Tasks), []string{in[1]})
+		equal(t, "paused is the other", got.Paused, false)
+		equal(t, "count of the other", f.counts("other")[0].Paused, false)
+
+		f.resume("q")
+		equal(t, "paused", f.counts("q")[0].Paused, false)
+		equal(t, "heads", f.heads("q"), []int64{0, startMS - 5, 0, 0})
+		equal(t, "claimed", ids(f.claim(f.newClaim("q", 1, 5, time.Second)).Tasks), []string{in[0]})
+		f.resume("q")
+	}},
+	{"a pause until a time ends by itself", func(t *testing.T, f *fixture) {
+		early, late := idsInShard(1, 1)[0], idsInShard(2, 1)[0]
+		f.put(scheduled(early, "q", startMS-5))
+		f.put(scheduled(late, "q", startMS+5000))
+		f.pause("q", 0)
+		f.pause("q", startMS+2000)
+		count := f.counts("q")[0]
+		equal(t, "paused", count.Paused, true)
+		equal(t, "until", count.PausedUntilMS, startMS+2000)
+		equal(t, "heads", f.heads("q"), []int64{0, startMS + 2000, startMS + 5000, 0})
+		equal(t, "claimed", f.claim(f.newClaim("q", 1, 5, time.Second)), scheduler.Claimed{NowMS: startMS, NextMS: startMS + 2000, Paused: true})
+		f.pass(1999 * time.Millisecond)
+		equal(t, "claimed", len(f.claimAll(5)), 0)
+		f.pass(time.Millisecond)
+		count = f.counts("q")[0]
+		equal(t, "paused", count.Paused, false)
+		equal(t, "until", count.PausedUntilMS, int64(0))
+		equal(t, "heads", f.heads("q"), []int64{0, startMS - 5, startMS + 5000, 0})
+		equal(t, "claimed", ids(f.claimAll(5)), []string{early})
+	}},
+	{"what is counted goes on while a queue is paused", func(t *testing.T, f *fixture) {
+		f.put(scheduled("a", "q", startMS))
+		a := f.claimAll(1)[0]
+		f.pause("q", 0)
+		f.put(scheduled("b", "q", startMS))
+		equal(t, "leased", f.counts("q")[0].Leased, int64(1))
+		f.write(dead("a", "q", 7, startMS), a)
+		count := f.counts("q")[0]
+		equal(t, "waiting, leased, due, dead", []int64{count.Waiting, count.Leased, count.Due, count.Dead}, []int64{1, 0, 1, 1})
+	}},
+	{"a queue may be paused before it is known", func(t *testing.T, f *fixture) {
+		f.pause("q", 0)
+		want := scheduler.QueueCount{NowMS: startMS, Known: true, Paused: true, Open: map[int64]int64{}, Stats: map[int64]scheduler.QueueStats{}}
+		equal(t, "count", f.counts("q")[0], want)
+		for shard := range shards {
+			equal(t, "queues", f.known(shard), []string{"ns/q"})
+		}
+		f.put(scheduled("a", "q", startMS))
+		equal(t, "claimed", len(f.claimAll(1)), 0)
+	}},
+	{"queues of no use any more are forgotten", func(t *testing.T, f *fixture) {
+		in := idsInShard(0, 8)
+		waits := f.put(scheduled(in[0], "waits", startMS))
+		hold := f.put(held(in[1], "held", "c", startMS))
+		died := f.put(dead(in[2], "dead", 7, startMS))
+		f.decide(ended(in[3], "counted", scheduler.StateSucceeded), nil)
+		gone := f.put(scheduled(in[4], "gone", startMS))
+		f.commit(scheduler.Change{Key: gone.Key, Before: gone})
+		f.pause("paused", 0)
+		f.pause("until", startMS+10)
+		all := []string{"ns/counted", "ns/dead", "ns/gone", "ns/held", "ns/paused", "ns/until", "ns/waits"}
+		equal(t, "queues", f.known(0), all)
+		f.forgetQueues(0)
+		equal(t, "queues", f.known(0), []string{"ns/counted", "ns/dead", "ns/held", "ns/paused", "ns/until", "ns/waits"})
+		equal(t, "queues elsewhere", f.known(1), []string{"ns/paused", "ns/until"})
+
+		f.pass(10 * time.Millisecond)
+		for shard := range shards {
+			f.forgetQueues(shard)
+		}
+		equal(t, "queues", f.known(0), []string{"ns/counted", "ns/dead", "ns/held", "ns/paused", "ns/waits"})
+		equal(t, "known still", f.counts("until")[0].Known, false)
+		for _, task := range []*scheduler.Task{waits, hold, died} {
+			f.commit(scheduler.Change{Key: task.Key, Before: task})
+		}
+		f.resume("paused")
+		f.forgetQueues(0)
+		equal(t, "queues", f.known(0), []string{"ns/counted"})
+
+		f.pass((scheduler.StatHours - 1) * time.Hour)
+		f.forgetQueues(0)
+		equal(t, "queues a day later", f.known(0), []string{"ns/counted"})
+		f.pass(time.Hour)
+		f.forgetQueues(0)
+		equal(t, "queues after that", f.known(0), []string{})
+		again := f.put(scheduled(in[5], "waits", startMS))
+		equal(t, "known again", f.known(0), []string{"ns/waits"})
+		equal(t, "claimed", ids(f.claim(f.newClaim("waits", 0, 1, time.Second)).Tasks), []string{again.Key.ID})
+	}},
+}
+
+// settleSome claims tasks of queue q until nothing is due, and makes something of
+// most of them, each worker something else.
+func settleSome(t *testing.T, store scheduler.Store, f *fixture, worker int) {
+	t.Helper()
+	for round := 0; ; round++ {
+		found := 0
+		for shard := range shards {
+			claimed := store.Claim(t.Context(), []scheduler.Claim{f.newClaim("q", shard, 5, time.Minute)})[0]
+			if claimed.Err != nil {
+				t.Error(claimed.Err)
+				return
+			}
+			found += len(claimed.Tasks)
+			var changes []scheduler.Change
+			for i, task := range claimed.Tasks {
+				var next *scheduler.Task
+				switch (worker + i + round) % 5 {
+				case 0:
+					next = held(task.Key.ID, "q", "c", startMS)
+				case 1:
+					next = dead(task.Key.ID, "q", scheduler.Fingerprint(i), startMS)
+				case 2:
+					next = scheduled(task.Key.ID, "q", startMS+1e6)
+				case 3:
+					next = ended(task.Key.ID, "q", scheduler.StateCancelled)
+				default:
+					continue
+				}
+				next.Spec = task.Spec
+				changes = append(changes, scheduler.Change{Key: task.Key, Before: task, Task: next, DecidedMS: startMS})
+			}
+			for _, got := range store.Commit(t.Context(), changes) {
+				if got.Err != nil || got.Status != scheduler.CommitDone {
+					t.Errorf("settled: %+v", got)
+				}
+			}
+		}
+		if found == 0 {
+			return
+		}
+	}
+}
