@@ -154,7 +154,8 @@ type Claim struct {
 	Replica string
 	Queue   QueueKey
 	Shard   int
-	// Task, when its ID is set, claims that task alone, and only if it is due.
+	// Task, when its ID is set, claims that task alone, and only if it is in Queue and
+	// due.
 	Task TaskKey
 	// Slots are filled in order.
 	Slots []Slot

@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"fmt"
+	"strconv"
 	"sync/atomic"
 	"testing"
 
@@ -25,9 +26,50 @@ func benchChanges(n int) []scheduler.Change {
 	changes := make([]scheduler.Change, n)
 	for i := range changes {
 		task := pendingTask(fmt.Sprintf("order-%010d", from-int64(i)))
-		changes[i] = scheduler.Change{Key: task.Key, Task: task}
+		changes[i] = scheduler.Change{Key: task.Key, Task: task, DecidedMS: startMS, Final: true}
 	}
 	return changes
+}
+
+// inGroup puts new tasks into a group.
+func inGroup(changes []scheduler.Change, group string) []scheduler.Change {
+	for i := range changes {
+		changes[i].Task.Spec.Group = group
+	}
+	return changes
+}
+
+// benchGroups are without a group and with one.
+var benchGroups = map[string]string{"": "", "/group": "campaign"}
+
+// redisCPU measures what Redis itself takes for what lies between start and stop.
+type redisCPU struct {
+	b             *testing.B
+	s             *redisstore.Store
+	began, amount float64
+}
+
+func (c *redisCPU) seconds() float64 {
+	text, err := c.s.Client().Info(c.b.Context(), "cpu").Result()
+	if err != nil {
+		c.b.Fatal(err)
+	}
+	var sum float64
+	for _, field := range []string{"used_cpu_user", "used_cpu_sys"} {
+		v, err := strconv.ParseFloat(infoField(text, field), 64)
+		if err != nil {
+			c.b.Fatal(err)
+		}
+		sum += v
+	}
+	return sum
+}
+
+func (c *redisCPU) start() { c.began = c.seconds() }
+func (c *redisCPU) stop()  { c.amount += c.seconds() - c.began }
+
+func (c *redisCPU) report(n int) {
+	c.b.ReportMetric(c.amount*1e6/float64(c.b.N)/float64(n), "redis-us/task")
 }
 
 // perTask reports the time per task of calls that take many.
@@ -38,13 +80,19 @@ func perTask(b *testing.B, n int) {
 
 func BenchmarkCommit(b *testing.B) {
 	for _, n := range []int{1, 10, 100, 1000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			s := benchStore(b)
-			for b.Loop() {
-				wantDone(b, s.Commit(b.Context(), benchChanges(n)))
-			}
-			perTask(b, n)
-		})
+		for name, group := range benchGroups {
+			b.Run(fmt.Sprint(n, name), func(b *testing.B) {
+				s := benchStore(b)
+				cpu := redisCPU{b: b, s: s}
+				cpu.start()
+				for b.Loop() {
+					wantDone(b, s.Commit(b.Context(), inGroup(benchChanges(n), group)))
+				}
+				cpu.stop()
+				perTask(b, n)
+				cpu.report(n)
+			})
+		}
 	}
 }
 
@@ -64,50 +112,34 @@ func BenchmarkCommitCallers(b *testing.B) {
 	}
 }
 
-// BenchmarkClaimAndSettle hands out and ends tasks, 100 at a time.
+// BenchmarkClaimAndSettle hands out and ends tasks, up to 100 at a time.
 func BenchmarkClaimAndSettle(b *testing.B) {
 	for _, n := range []int{1, 100} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			s := newStore(b, redisstore.Config{URL: redistest.Start(b).URL(), Shards: 1})
-			nonces := make([]uint64, n)
-			for b.Loop() {
-				b.StopTimer()
-				changes := benchChanges(n)
-				for i := range changes {
-					changes[i].Task.DueMS = 1
-				}
-				wantDone(b, s.Commit(b.Context(), changes))
-				b.StartTimer()
-				got := s.Claim(b.Context(), []scheduler.Claim{{
-					ID: uint64(benchIDs.Add(1)), Replica: "r", Queue: changes[0].Task.Queue(),
-					Slots: []scheduler.Slot{{Count: n, LeaseMS: 30_000, Worker: "worker"}}, Nonces: nonces,
-				}})[0]
-				if len(got.Tasks) != n {
-					b.Fatalf("%d claimed, error %v", len(got.Tasks), got.Err)
-				}
-				for i, t := range got.Tasks {
-					next := *t
-					next.State, next.ExpireMS, next.Spec.Payload = scheduler.StateSucceeded, 1<<42, nil
-					changes[i] = scheduler.Change{Key: t.Key, Expect: t.Version, Task: &next}
-				}
-				wantDone(b, s.Commit(b.Context(), changes))
-			}
-			perTask(b, n)
-		})
+		for name, group := range benchGroups {
+			b.Run(fmt.Sprint(n, name), func(b *testing.B) { benchClaims(b, n, group, true) })
+		}
 	}
 }
 
 func BenchmarkClaim(b *testing.B) {
-	const n = 100
+	for name, group := range benchGroups {
+		b.Run(fmt.Sprint(100, name), func(b *testing.B) { benchClaims(b, 100, group, false) })
+	}
+}
+
+func benchClaims(b *testing.B, n int, group string, settle bool) {
+	b.Helper()
 	s := newStore(b, redisstore.Config{URL: redistest.Start(b).URL(), Shards: 1})
+	cpu := redisCPU{b: b, s: s}
 	nonces := make([]uint64, n)
 	for b.Loop() {
 		b.StopTimer()
-		changes := benchChanges(n)
+		changes := inGroup(benchChanges(n), group)
 		for i := range changes {
 			changes[i].Task.DueMS = 1
 		}
 		wantDone(b, s.Commit(b.Context(), changes))
+		cpu.start()
 		b.StartTimer()
 		got := s.Claim(b.Context(), []scheduler.Claim{{
 			ID: uint64(benchIDs.Add(1)), Replica: "r", Queue: changes[0].Task.Queue(),
@@ -116,8 +148,20 @@ func BenchmarkClaim(b *testing.B) {
 		if len(got.Tasks) != n {
 			b.Fatalf("%d claimed, error %v", len(got.Tasks), got.Err)
 		}
+		if settle {
+			for i, t := range got.Tasks {
+				next := *t
+				next.State, next.ExpireMS, next.Spec.Payload = scheduler.StateSucceeded, 1<<42, nil
+				changes[i] = scheduler.Change{Key: t.Key, Before: t, Task: &next, DecidedMS: startMS, Final: true}
+			}
+			wantDone(b, s.Commit(b.Context(), changes))
+		}
+		b.StopTimer()
+		cpu.stop()
+		b.StartTimer()
 	}
 	perTask(b, n)
+	cpu.report(n)
 }
 
 // BenchmarkFloor is what Redis and its client take for the bare minimum: a value

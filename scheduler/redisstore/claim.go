@@ -70,7 +70,7 @@ func (s *Store) addClaim(to *call, c *scheduler.Claim, room int) {
 	if c.Task.ID != "" {
 		task = s.keys.task(c.Shard, c.Task)
 	}
-	to.keys = append(to.keys, due, s.keys.heads(c.Shard), s.keys.queues(c.Shard), memory, task)
+	to.keys = append(to.keys, due, s.keys.heads(c.Shard), s.keys.paused(c.Shard), s.keys.count(c.Shard, c.Queue), s.keys.groups(c.Shard), memory, task)
 	var slots []byte
 	left := room
 	for _, slot := range c.Slots {
@@ -111,18 +111,20 @@ func (s *Store) settleClaims(ctx context.Context, c *call, part []int, claims []
 func (s *Store) claimed(ctx context.Context, c *scheduler.Claim, now, answer any) scheduler.Claimed {
 	nowMS, ok1 := now.(int64)
 	list, ok2 := answer.([]any)
-	if !ok1 || !ok2 || len(list) < 2 {
+	if !ok1 || !ok2 || len(list) < 3 {
 		return scheduler.Claimed{Err: errReply}
 	}
 	got := scheduler.Claimed{NowMS: nowMS}
 	if got.NextMS, ok1 = scoreOf(list[0]); !ok1 {
 		return scheduler.Claimed{Err: errReply}
 	}
-	if mended, _ := list[1].(int64); mended > 0 {
+	paused, _ := list[1].(int64)
+	got.Paused = paused == 1
+	if mended, _ := list[2].(int64); mended > 0 {
 		s.log.WarnContext(ctx, "entries of a queue's index did not agree with their tasks and were mended",
 			"queue", c.Queue.Name, "shard", c.Shard, "entries", mended)
 	}
-	for _, v := range list[2:] {
+	for _, v := range list[3:] {
 		entry, ok := v.([]any)
 		if !ok || len(entry) != 2 {
 			return scheduler.Claimed{Err: errReply}

@@ -34,6 +34,13 @@ type encoder struct {
 
 func (e *encoder) byte(v byte) { e.b = append(e.b, v) }
 
+func (e *encoder) u8(field string, v int) {
+	if v < 0 || v > math.MaxUint8 {
+		e.fail(field, int64(v))
+	}
+	e.byte(byte(v))
+}
+
 func (e *encoder) u16(field string, v int) {
 	if v < 0 || v > math.MaxUint16 {
 		e.fail(field, int64(v))

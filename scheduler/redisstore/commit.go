@@ -23,13 +23,16 @@ type write struct {
 	change *scheduler.Change
 	shard  int
 	key    string
-	// due is the key of the queue's index, or key again where the task goes.
-	due string
-	// expect is what the script checks: version and time of the decision.
-	expect [versionBytes + 6]byte
+	// head is what the script checks: version and time of the decision; and where
+	// in the key the task's id starts.
+	head [versionBytes + 6 + 2]byte
 	// body is the record behind its version, empty when the task goes.
 	body []byte
-	to   *scheduler.Committed
+	// enters and leaves are the places that change, tally is what is counted.
+	enters []scheduler.Entry
+	leaves []scheduler.Index
+	tally  scheduler.Tally
+	to     *scheduler.Committed
 }
 
 // Commit writes each change whose expectation holds.
@@ -52,21 +55,29 @@ func (s *Store) Commit(ctx context.Context, changes []scheduler.Change) []schedu
 	return out
 }
 
-func (w *write) creates() bool { return w.change.Expect == 0 && w.change.Task != nil }
+// grows says whether the write takes memory that nothing else gives back: those of
+// new tasks do, and of dead ones that are to run again. A full Redis refuses them.
+func (w *write) grows() bool {
+	before, after := w.change.Before, w.change.Task
+	if before == nil {
+		return after != nil
+	}
+	return before.State == scheduler.StateDead && after != nil && after.State == scheduler.StateScheduled
+}
 
 func (s *Store) newWrite(c *scheduler.Change, to *scheduler.Committed) (*write, error) {
 	w := &write{change: c, to: to, shard: s.keys.shardOf(c.Key)}
 	w.key = s.keys.task(w.shard, c.Key)
-	w.due = w.key
-	binary.BigEndian.PutUint64(w.expect[:], uint64(c.Expect))
+	binary.BigEndian.PutUint64(w.head[:], uint64(c.Expect()))
 	if c.DecidedMS != 0 && !c.Final {
 		// A time that has no room is as wrong as the nearest that has.
-		appendU48(w.expect[:versionBytes], min(max(c.DecidedMS, 1), maxU48))
+		appendU48(w.head[:versionBytes], min(max(c.DecidedMS, 1), maxU48))
 	}
-	if c.Task == nil {
-		return w, nil
+	binary.BigEndian.PutUint16(w.head[versionBytes+6:], uint16(len(w.key)-len(c.Key.ID)+1))
+	w.tally = scheduler.TallyOf(c.Before, c.Task, c.DecidedMS)
+	if err := w.replace(c.Before, c.Task); err != nil || c.Task == nil {
+		return w, err
 	}
-	w.due = s.keys.due(w.shard, c.Task.Queue())
 	record, err := appendRecord(make([]byte, 0, sizeHint(c.Task)), c.Task)
 	if err != nil {
 		return nil, err
@@ -74,6 +85,33 @@ func (s *Store) newWrite(c *scheduler.Change, to *scheduler.Committed) (*write, 
 	w.body = record[versionBytes:]
 	return w, nil
 }
+
+// replace notes the places that before has and after has not, and those that after
+// has anew or at another time.
+func (w *write) replace(before, after *scheduler.Task) error {
+	var were, are []scheduler.Entry
+	if before != nil {
+		were = before.Entries(make([]scheduler.Entry, 0, maxEntries))
+	}
+	if after != nil {
+		are = after.Entries(make([]scheduler.Entry, 0, maxEntries))
+	}
+	for _, e := range were {
+		if !slices.ContainsFunc(are, func(n scheduler.Entry) bool { return n.Index == e.Index }) {
+			w.leaves = append(w.leaves, e.Index)
+		}
+	}
+	w.enters = slices.DeleteFunc(are, func(n scheduler.Entry) bool { return slices.Contains(were, n) })
+	for _, e := range w.enters {
+		if e.MS < 0 || e.MS > maxU48 {
+			return rangeError{"the time of the task's place in an index", e.MS}
+		}
+	}
+	return nil
+}
+
+// maxEntries is how many places a task has at the most.
+const maxEntries = 3
 
 // sizeHint is about how long a task's record is.
 func sizeHint(t *scheduler.Task) int {
@@ -83,20 +121,20 @@ func sizeHint(t *scheduler.Task) int {
 // write sends writes, all at once, and leaves each one's answer in it. No two are
 // of the same task.
 func (s *Store) write(ctx context.Context, writes []*write) {
-	var creating, changing []*write
+	var growing, changing []*write
 	for _, w := range writes {
-		if w.creates() {
-			creating = append(creating, w)
+		if w.grows() {
+			growing = append(growing, w)
 		} else {
 			changing = append(changing, w)
 		}
 	}
-	calls := s.commitCalls(s.scripts.change, changing, s.commitCalls(s.scripts.create, creating, nil))
+	calls := s.commitCalls(s.scripts.change, changing, s.commitCalls(s.scripts.create, growing, nil))
 	s.runCommits(ctx, calls)
 	var refused []*write
-	for _, w := range creating {
-		if isFull(w.to.Err) {
-			// It may not be new at all, and what there is may be changed.
+	for _, w := range growing {
+		if w.change.Before == nil && isFull(w.to.Err) {
+			// It may not be new at all, which its caller then has to be told.
 			refused = append(refused, w)
 		}
 	}
@@ -141,25 +179,17 @@ func (s *Store) commitCalls(sc *script, writes []*write, to []commitCall) []comm
 	return to
 }
 
-// commitCall puts the arguments together; writes are ordered by shard.
+// commitCall puts the keys and arguments together; writes are ordered by shard.
 func (s *Store) commitCall(sc *script, writes []*write) *call {
-	keys := make([]string, 0, 3+2*len(writes))
-	var shards []byte
-	args := make([]any, 6, 6+2*len(writes))
-	for i, w := range writes {
-		if i == 0 || w.shard != writes[i-1].shard {
-			keys = append(keys, s.keys.heads(w.shard), s.keys.queues(w.shard), s.keys.ending(w.shard))
-			shards = binary.BigEndian.AppendUint16(shards, uint16(w.shard))
-			shards = append(shards, 0, 0)
-		}
-		count := shards[len(shards)-2:]
-		binary.BigEndian.PutUint16(count, binary.BigEndian.Uint16(count)+1)
-		keys = append(keys, w.key, w.due)
-		args = append(args, w.expect[:], w.body)
+	b := s.newBatch(writes)
+	args := make([]any, 7, 7+2*len(writes))
+	for _, w := range writes {
+		args = append(args, b.steps(w.head[:], w), w.body)
 	}
 	args[0], args[1], args[2] = s.nowArg(), strconv.Itoa(scheduler.MaxAheadMS), strconv.Itoa(scheduler.MaxBehindMS)
-	args[3], args[4], args[5] = s.hintChannel, s.id[:], shards
-	return &call{script: sc, keys: keys, args: args}
+	args[3], args[4] = s.hintChannel, s.id[:]
+	args[5], args[6] = b.parts, b.moves
+	return &call{script: sc, keys: b.keys, args: args}
 }
 
 // settle gives each write its answer.
@@ -210,7 +240,7 @@ func (w *write) done(nowMS int64) {
 		return
 	}
 	next := *w.change.Task
-	next.Version = max(w.change.Expect+1, nowMS*1000)
+	next.Version = max(w.change.Expect()+1, nowMS*1000)
 	w.to.Task = &next
 }
 

@@ -47,7 +47,7 @@ func TestEndedTasksGoByThemselves(t *testing.T) {
 	}
 	// Its place is free, and what takes it stays.
 	again := pendingTask("soon")
-	c := s.Commit(ctx, []scheduler.Change{{Key: again.Key, Task: again}, {Key: changes[1].Key, Expect: got[1].Task.Version, Task: pendingTask("later")}})
+	c := s.Commit(ctx, []scheduler.Change{{Key: again.Key, Task: again}, {Key: changes[1].Key, Before: got[1].Task, Task: pendingTask("later")}})
 	wantDone(t, c)
 	for _, key := range []scheduler.TaskKey{again.Key, changes[1].Key} {
 		if ttl := s.Client().PTTL(ctx, s.TaskKey(key)).Val(); ttl != -1 {

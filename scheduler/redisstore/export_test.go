@@ -2,8 +2,11 @@ package redisstore
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -29,13 +32,28 @@ func (s *Store) Client() redis.UniversalClient { return s.client }
 // TaskKey names a task's record.
 func (s *Store) TaskKey(key scheduler.TaskKey) string { return s.keys.task(s.keys.shardOf(key), key) }
 
+// GroupKey names the counts of a task's group in its shard.
+func (s *Store) GroupKey(t *scheduler.Task) string {
+	return s.keys.group(s.keys.shardOf(t.Key), scheduler.GroupKey{Namespace: t.Key.Namespace, Name: t.Spec.Group})
+}
+
 // DueKey names a queue's index in a shard.
 func (s *Store) DueKey(shard int, q scheduler.QueueKey) string { return s.keys.due(shard, q) }
 
-// AllKeys returns a key of every kind.
-func AllKeys(prefix string, shards, shard int, q scheduler.QueueKey, t scheduler.TaskKey, replica string) []string {
+// AllKeys returns a key of every kind of shard, by what it is named after.
+func AllKeys(prefix string, shards, shard int, q scheduler.QueueKey, t scheduler.TaskKey, replica string) (ofTask, ofQueue, ofClaim, ofShard []string) {
 	k := newKeys(prefix, shards)
-	return []string{k.task(shard, t), k.due(shard, q), k.heads(shard), k.queues(shard), k.ending(shard), k.claim(shard, replica, q)}
+	index := func(kind scheduler.IndexKind, f scheduler.Fingerprint) string {
+		return k.index(shard, scheduler.Index{Kind: kind, Namespace: q.Namespace, Name: q.Name, Fingerprint: f})
+	}
+	return []string{k.task(shard, t)},
+		[]string{
+			k.due(shard, q), index(scheduler.IndexHeld, 0), index(scheduler.IndexDead, 0), index(scheduler.IndexCondition, 0),
+			index(scheduler.IndexFingerprint, 1), index(scheduler.IndexFingerprint, 2), k.fingerprints(shard, q),
+			k.count(shard, q), k.stats(shard, q, 1), k.stats(shard, q, 12), k.group(shard, scheduler.GroupKey(q)),
+		},
+		[]string{k.claim(shard, replica, q)},
+		[]string{k.heads(shard), k.queues(shard), k.ending(shard), k.groups(shard), k.paused(shard)}
 }
 
 // Failure turns an error of go-redis into one of the port.
@@ -86,121 +104,285 @@ func (s *Store) allKeys(ctx context.Context) ([]string, error) {
 }
 
 // Audit walks all keys and returns what does not fit together: every task must be
-// in exactly those indexes that its state asks for, at the right place, and
-// nothing else may be in them.
-func (s *Store) Audit(ctx context.Context) ([]string, error) {
-	a := audit{want: make(map[string]map[string]float64), have: make(map[string]map[string]float64)}
+// in exactly those indexes that its state asks for, at the right place, all counters
+// must be what the tasks add up to, and nothing else may be there. Groups that were
+// deleted while tasks of theirs were under way are held to no tasks.
+func (s *Store) Audit(ctx context.Context, deleted ...scheduler.GroupKey) ([]string, error) {
+	a := audit{
+		store: s, want: make(map[string]map[string]string), have: make(map[string]map[string]string),
+		prints: make(map[string]map[string]deaths), groups: make(map[string]*scheduler.GroupCount),
+	}
 	names, err := s.allKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
-	records := make([]*redis.StringCmd, len(names))
-	indexes := make([]*redis.ZSliceCmd, len(names))
-	s.pipelined(ctx, 2*len(names), func(pipe redis.Pipeliner, i int) {
-		// Each is read both ways; one of them is refused.
-		if name := names[i/2]; i%2 == 0 {
-			records[i/2] = pipe.Get(ctx, name)
-		} else {
-			indexes[i/2] = pipe.ZRangeWithScores(ctx, name, 0, -1)
+	cmds := make([]redis.Cmder, len(names))
+	s.pipelined(ctx, len(names), func(pipe redis.Pipeliner, i int) {
+		switch keyKind(names[i]) {
+		case "t":
+			cmds[i] = pipe.Get(ctx, names[i])
+		case "due", "held", "heldc", "dead", "deadfp", "ending", "heads", "queues", "groups":
+			cmds[i] = pipe.ZRangeWithScores(ctx, names[i], 0, -1)
+		case "fps", "count", "stats", "group", "paused":
+			cmds[i] = pipe.HGetAll(ctx, names[i])
+		default:
+			cmds[i] = pipe.Type(ctx, names[i])
 		}
 	})
 	for i, name := range names {
-		if err := a.key(s, name, records[i], indexes[i]); err != nil {
+		if err := cmds[i].Err(); err != nil {
 			return nil, err
 		}
+		a.key(name, cmds[i])
+	}
+	a.addPrints()
+	for _, name := range slices.Sorted(maps.Keys(a.have)) {
+		a.compare(name, a.want[name], a.have[name])
 	}
 	for name, want := range a.want {
-		a.compare(name, want, a.have[name])
-	}
-	for name, have := range a.have {
-		if a.want[name] == nil {
-			a.compare(name, nil, have)
+		if a.have[name] == nil {
+			a.compare(name, want, nil)
 		}
 	}
+	a.compareGroups(deleted)
 	slices.Sort(a.found)
 	return a.found, nil
 }
 
-type audit struct {
-	want, have map[string]map[string]float64
-	found      []string
+// keyKind is the part of a key behind its shard, empty for one without a shard.
+func keyKind(key string) string {
+	_, rest, _ := strings.Cut(key, "}:")
+	if strings.Contains(key, "{meta}:") {
+		return ""
+	}
+	kind, _, _ := strings.Cut(rest, ":")
+	return kind
 }
 
-func (a *audit) key(s *Store, name string, record *redis.StringCmd, index *redis.ZSliceCmd) error {
-	rest := strings.TrimPrefix(name, s.cfg.Prefix+":{")
-	tag, rest, ok := strings.Cut(rest, "}:")
-	kind, rest, _ := strings.Cut(rest, ":")
-	switch {
-	case !ok:
-		a.found = append(a.found, "key without a tag: "+name)
-	case tag == "meta" || kind == "claim":
-	case kind == "t":
-		if err := record.Err(); err != nil {
-			return err
+type audit struct {
+	store      *Store
+	want, have map[string]map[string]string
+	// prints are the fingerprints of dead letters, by the key and field where they are
+	// told; groups are the tasks there are of a group, by the key of its counts.
+	prints map[string]map[string]deaths
+	groups map[string]*scheduler.GroupCount
+	found  []string
+}
+
+// deaths are what is told of a fingerprint: how many, and the first and the last by
+// their time and id.
+type deaths struct {
+	count               int
+	firstMS, lastMS     int64
+	firstName, lastName string
+}
+
+func (a *audit) fail(format string, args ...any) {
+	a.found = append(a.found, fmt.Sprintf(format, args...))
+}
+
+func (a *audit) key(name string, cmd redis.Cmder) {
+	switch cmd := cmd.(type) {
+	case *redis.StringCmd:
+		a.task(name, cmd.Val())
+	case *redis.ZSliceCmd:
+		a.have[name] = make(map[string]string)
+		for _, m := range cmd.Val() {
+			a.have[name][m.Member.(string)] = fmt.Sprintf("%.0f", m.Score)
 		}
-		a.task(s, tag, name, rest, record.Val())
+	case *redis.MapStringStringCmd:
+		a.have[name] = cmd.Val()
 	default:
-		if err := index.Err(); err != nil {
-			return err
-		}
-		a.have[name] = make(map[string]float64)
-		for _, m := range index.Val() {
-			a.have[name][m.Member.(string)] = m.Score
+		if !strings.Contains(name, "{meta}:") && keyKind(name) != "claim" {
+			a.fail("key of no known kind: %s", name)
 		}
 	}
-	return nil
 }
 
-func (a *audit) task(s *Store, tag, name, rest, record string) {
+func (a *audit) task(name, record string) {
+	k := &a.store.keys
+	_, rest, _ := strings.Cut(name, "}:t:")
 	namespace, id, err := splitMember(rest)
 	if err != nil {
-		a.found = append(a.found, err.Error())
+		a.fail("%s: %v", name, err)
 		return
 	}
 	key := scheduler.TaskKey{Namespace: namespace, ID: id}
 	t, err := decodeRecord(key, record)
 	if err != nil {
-		a.found = append(a.found, name+": "+err.Error())
+		a.fail("%s: %v", name, err)
 		return
 	}
 	if again, err := appendRecord(nil, t); err != nil || string(again) != record {
-		a.found = append(a.found, fmt.Sprintf("%s: encoded anew it is another record (error %v):\n%x\n%x", name, err, record, again))
+		a.fail("%s: encoded anew it is another record (error %v):\n%x\n%x", name, err, record, again)
 	}
-	if s.TaskKey(key) != name {
-		a.found = append(a.found, name+" lies in the wrong shard")
+	if a.store.TaskKey(key) != name {
+		a.fail("%s lies in the wrong shard", name)
 	}
-	shard := s.cfg.Prefix + ":{" + tag + "}:"
-	if ms, ok := t.LookMS(); ok {
-		queue := member(namespace, t.Spec.Queue)
-		a.put(shard+"due:"+queue, id, float64(ms))
-		a.put(shard+"queues", queue, 0)
-		if head, ok := a.want[shard+"heads"][queue]; !ok || float64(ms) < head {
-			a.put(shard+"heads", queue, float64(ms))
+	shard := k.shardOf(key)
+	queue := member(namespace, t.Spec.Queue)
+	for _, e := range t.Entries(nil) {
+		m := id
+		switch e.Index.Kind {
+		case scheduler.IndexEnding:
+			m = rest
+		case scheduler.IndexDue:
+			if head, ok := a.want[k.heads(shard)][queue]; !ok || e.MS < a.number(head) {
+				a.put(k.heads(shard), queue, e.MS)
+			}
+		case scheduler.IndexFingerprint:
+			a.print(k.fingerprints(shard, t.Queue()), t.Fingerprint.String(), id, e.MS)
 		}
+		a.put(k.index(shard, e.Index), m, e.MS)
 	}
-	if ms, ok := t.EndingMS(); ok {
-		a.put(shard+"ending", rest, float64(ms))
+	if t.State.Live() {
+		a.put(k.queues(shard), queue, 0)
+	}
+	tally := scheduler.TallyOf(nil, t, 0)
+	a.add(k.count(shard, t.Queue()), "l", tally.Leased)
+	if tally.Entered != 0 {
+		a.add(k.count(shard, t.Queue()), strconv.FormatInt(tally.Entered, 10), 1)
+	}
+	if t.Spec.Group != "" {
+		group := k.group(shard, scheduler.GroupKey{Namespace: namespace, Name: t.Spec.Group})
+		if a.groups[group] == nil {
+			a.groups[group] = &scheduler.GroupCount{}
+		}
+		*a.groups[group] = a.groups[group].Plus(tally.Grouped)
 	}
 }
 
-func (a *audit) put(index, member string, score float64) {
-	if a.want[index] == nil {
-		a.want[index] = make(map[string]float64)
+func (a *audit) put(key, field string, v int64) {
+	if a.want[key] == nil {
+		a.want[key] = make(map[string]string)
 	}
-	a.want[index][member] = score
+	a.want[key][field] = strconv.FormatInt(v, 10)
 }
 
-func (a *audit) compare(index string, want, have map[string]float64) {
-	for m, score := range want {
-		if got, ok := have[m]; !ok || got != score {
-			a.found = append(a.found, fmt.Sprintf("%s: %q is at %v (there: %v), want %v", index, m, got, ok, score))
+func (a *audit) add(key, field string, n int64) {
+	if n != 0 {
+		a.put(key, field, n+a.number(a.want[key][field]))
+	}
+}
+
+// number reads a count or a time, empty being 0.
+func (a *audit) number(text string) int64 {
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		a.fail("not a number: %v", err)
+	}
+	return n
+}
+
+func (a *audit) print(key, field, id string, ms int64) {
+	if a.prints[key] == nil {
+		a.prints[key] = make(map[string]deaths)
+	}
+	p, ok := a.prints[key][field]
+	if !ok || ms < p.firstMS || (ms == p.firstMS && id < p.firstName) {
+		p.firstMS, p.firstName = ms, id
+	}
+	if !ok || ms > p.lastMS || (ms == p.lastMS && id > p.lastName) {
+		p.lastMS, p.lastName = ms, id
+	}
+	p.count++
+	a.prints[key][field] = p
+}
+
+func (a *audit) addPrints() {
+	for key, fields := range a.prints {
+		a.want[key] = make(map[string]string)
+		for field, p := range fields {
+			b := binary.BigEndian.AppendUint32(nil, uint32(p.count))
+			a.want[key][field] = string(appendU48(appendU48(b, p.firstMS), p.lastMS)) + p.lastName
 		}
 	}
-	for m := range have {
-		if _, ok := want[m]; !ok {
-			a.found = append(a.found, fmt.Sprintf("%s: %q should not be there", index, m))
+}
+
+// compare holds what is kept under a key to what the tasks ask for.
+func (a *audit) compare(key string, want, have map[string]string) {
+	switch keyKind(key) {
+	case "group", "groups", "paused":
+		return
+	case "stats":
+		a.stats(key, have)
+		return
+	}
+	for field, value := range want {
+		if got, ok := have[field]; !ok || got != value {
+			a.fail("%s: %q is %q (there: %v), want %q", key, field, got, ok, value)
 		}
 	}
+	for field, value := range have {
+		// A queue is known for longer than it has tasks.
+		if _, ok := want[field]; !ok && keyKind(key) != "queues" {
+			a.fail("%s: %q, %q, should not be there", key, field, value)
+		}
+	}
+}
+
+// stats wants events in fields that have a meaning; of most there are never less
+// than nothing.
+func (a *audit) stats(key string, have map[string]string) {
+	for field, value := range have {
+		stat, err := strconv.ParseUint(field, 10, 8)
+		n, err2 := strconv.ParseInt(value, 10, 64)
+		if err != nil || err2 != nil || scheduler.Stat(stat) >= scheduler.NumStats || (n < 0 && scheduler.Stat(stat) != scheduler.StatGrowth) {
+			a.fail("%s: %q is %q", key, field, value)
+		}
+	}
+}
+
+// compareGroups holds the counts of groups to the tasks that there are. Those of
+// ended tasks outlast them.
+func (a *audit) compareGroups(deleted []scheduler.GroupKey) {
+	for key, have := range a.have {
+		if keyKind(key) != "group" {
+			continue
+		}
+		n := scheduler.GroupCount{Total: a.number(have["t"]), Completed: a.number(have["c"]), Failed: a.number(have["f"]), InProgress: a.number(have["i"])}
+		if len(have) != 4 || n.Completed < 0 || n.Failed < 0 || n.InProgress < 0 || n.Pending() < 0 {
+			a.fail("%s: counts %v", key, have)
+		}
+		prefix, name, _ := strings.Cut(key, "}:group:")
+		if _, ok := a.have[prefix+"}:groups"][name]; !ok {
+			a.fail("%s is not among the groups", key)
+		}
+		tasks := scheduler.GroupCount{}
+		if a.groups[key] != nil {
+			tasks = *a.groups[key]
+		}
+		if a.wasDeleted(key, deleted) {
+			continue
+		}
+		if n.InProgress != tasks.InProgress || n.Pending() != tasks.Pending() || n.Completed < tasks.Completed || n.Failed < tasks.Failed {
+			a.fail("%s: counts %+v, but there are %+v", key, n, tasks)
+		}
+	}
+	for key, tasks := range a.groups {
+		if a.have[key] == nil && !a.wasDeleted(key, deleted) {
+			a.fail("%s is not there, but there are %+v", key, tasks)
+		}
+	}
+	for key, names := range a.have {
+		if keyKind(key) != "groups" {
+			continue
+		}
+		for name := range names {
+			if group := strings.TrimSuffix(key, "groups") + "group:" + name; a.have[group] == nil {
+				a.fail("%s is among the groups, but has no counts", group)
+			}
+		}
+	}
+}
+
+func (a *audit) wasDeleted(key string, deleted []scheduler.GroupKey) bool {
+	return slices.ContainsFunc(deleted, func(g scheduler.GroupKey) bool {
+		return strings.HasSuffix(key, "}:group:"+member(g.Namespace, g.Name))
+	})
 }
 
 // ScriptTexts returns the scripts as Redis gets them.

@@ -45,20 +45,32 @@ func TestFullRedisCanBeDrained(t *testing.T) {
 	// Old and new in one call: each gets what is due to it.
 	held := *written[0].Task
 	held.State, held.HoldCondition = scheduler.StateHeld, "fix"
-	got = s.Commit(ctx, append(creations(1000, 1), scheduler.Change{Key: held.Key, Expect: held.Version, Task: &held}))
+	got = s.Commit(ctx, append(creations(1000, 1), scheduler.Change{Key: held.Key, Before: written[0].Task, Task: &held}))
 	wantKind(t, got[0].Err, scheduler.KindFull)
 	wantDone(t, got[1:])
 
+	// A dead letter that is to run again takes room like a new task.
+	dead := *written[1].Task
+	dead.State, dead.EndMS, dead.ExpireMS, dead.Fingerprint = scheduler.StateDead, 1, 1<<41, 7
+	died := s.Commit(ctx, []scheduler.Change{{Key: dead.Key, Before: written[1].Task, Task: &dead}})
+	wantDone(t, died)
+	replayed := *written[1].Task
+	replay := []scheduler.Change{{Key: dead.Key, Before: died[0].Task, Task: &replayed}}
+	wantKind(t, s.Commit(ctx, replay)[0].Err, scheduler.KindFull)
+	if now := s.Load(ctx, []scheduler.TaskKey{dead.Key})[0]; now.Err != nil || now.Task.State != scheduler.StateDead {
+		t.Errorf("after a refused replay: %+v", now)
+	}
+
 	claimed := claimDue(ctx, t, s, 100)
-	if len(claimed) != 149 {
-		t.Fatalf("%d tasks claimed, want 149", len(claimed))
+	if len(claimed) != 148 {
+		t.Fatalf("%d tasks claimed, want 148", len(claimed))
 	}
 	var changes []scheduler.Change
 	for i, task := range claimed {
 		next := *task
 		switch i % 3 {
 		case 0:
-			changes = append(changes, scheduler.Change{Key: task.Key, Expect: task.Version})
+			changes = append(changes, scheduler.Change{Key: task.Key, Before: task})
 			continue
 		case 1:
 			next.State, next.EndMS, next.ExpireMS = scheduler.StateSucceeded, 1, 1<<41
@@ -66,7 +78,7 @@ func TestFullRedisCanBeDrained(t *testing.T) {
 			next.State, next.DueMS = scheduler.StateScheduled, 1<<41
 			next.History = []scheduler.AttemptRecord{{Attempt: 2, Failure: policy.Failure{Cause: policy.CauseTimeout}}}
 		}
-		changes = append(changes, scheduler.Change{Key: task.Key, Expect: task.Version, Task: &next})
+		changes = append(changes, scheduler.Change{Key: task.Key, Before: task, Task: &next})
 	}
 	wantDone(t, s.Commit(ctx, changes))
 	if ok, err := s.PutPolicy(ctx, &scheduler.PolicyRecord{Namespace: "ns", Policy: policy.Policy{ID: "p"}, Revision: 1}, 0); !ok || err != nil {
@@ -78,6 +90,7 @@ func TestFullRedisCanBeDrained(t *testing.T) {
 	wantSound(ctx, t, s)
 
 	server.Do(t, "CONFIG", "SET", "maxmemory", "0")
+	wantDone(t, s.Commit(ctx, replay))
 	wantDone(t, s.Commit(ctx, creations(1000, 3)))
 	wantSound(ctx, t, s)
 }

@@ -14,10 +14,11 @@ const startMS = int64(1_767_225_600_000)
 
 // Values that are often zero and sometimes large.
 var (
-	anyText  = rapid.OneOf(rapid.Just(""), rapid.String(), rapid.StringN(0, 300, 300))
-	anyInt   = rapid.OneOf(rapid.Just(0), rapid.IntRange(0, 300), rapid.Int())
-	anyCount = rapid.OneOf(rapid.Just(0), rapid.IntRange(0, 5), rapid.IntRange(0, math.MaxUint32-10_000))
-	anyU64   = rapid.OneOf(rapid.Just[uint64](0), rapid.Uint64())
+	anyText      = rapid.OneOf(rapid.Just(""), rapid.String(), rapid.StringN(0, 300, 300))
+	anyGroupName = rapid.OneOf(rapid.Just(""), rapid.StringN(0, 60, 255))
+	anyInt       = rapid.OneOf(rapid.Just(0), rapid.IntRange(0, 300), rapid.Int())
+	anyCount     = rapid.OneOf(rapid.Just(0), rapid.IntRange(0, 5), rapid.IntRange(0, math.MaxUint32-10_000))
+	anyU64       = rapid.OneOf(rapid.Just[uint64](0), rapid.Uint64())
 	// anyPlace is a time that has room in the fixed part of a record.
 	anyPlace = rapid.OneOf(rapid.Just[int64](0), rapid.Int64Range(startMS-1e6, startMS+1e9), rapid.Int64Range(0, 1<<48-1))
 	anyMS    = rapid.OneOf(rapid.Just[int64](0), rapid.Int64Range(startMS-1e6, startMS+1e9), rapid.Int64())
@@ -56,7 +57,7 @@ func anyTask(key scheduler.TaskKey) *rapid.Generator[*scheduler.Task] {
 			Spec: scheduler.Spec{
 				Queue: anyText.Draw(t, "queue"), Policy: anyText.Draw(t, "policy"), Job: anyText.Draw(t, "job"),
 				Environment: anyText.Draw(t, "environment"), Payload: orNil(rapid.SliceOfN(rapid.Byte(), 0, 500).Draw(t, "payload")),
-				Attributes: attributes, Group: anyText.Draw(t, "group"),
+				Attributes: attributes, Group: anyGroupName.Draw(t, "group"),
 				DeadlineMS: anyPlace.Draw(t, "deadline"), TimeZone: anyText.Draw(t, "zone"),
 			},
 			State:   scheduler.State(rapid.ByteRange(0, 7).Draw(t, "state")),
@@ -69,6 +70,7 @@ func anyTask(key scheduler.TaskKey) *rapid.Generator[*scheduler.Task] {
 			LastDelayMS: anyMS.Draw(t, "last delay"), LastDateMS: anyMS.Draw(t, "last date"), HoldCondition: anyText.Draw(t, "condition"),
 			HoldMS: anyMS.Draw(t, "hold"), DeadReason: policy.Reason(anyByte.Draw(t, "reason")), EndMS: anyMS.Draw(t, "end"),
 			ExpireMS: anyPlace.Draw(t, "expire"), Dropped: anyInt.Draw(t, "dropped"),
+			Fingerprint: scheduler.Fingerprint(anyU64.Draw(t, "fingerprint")),
 		}
 		task.History = orNil(rapid.SliceOfN(anyRecord(task), 0, 4).Draw(t, "history"))
 		return task

@@ -24,18 +24,18 @@ func TestManyCallers(t *testing.T) {
 	for caller := range callers {
 		wg.Go(func() {
 			id := fmt.Sprint("t", caller%tasks)
-			var version int64
+			var known *scheduler.Task
 			for range rounds {
 				task := dueTask(id, "q", int64(caller+1))
-				got := s.Commit(t.Context(), []scheduler.Change{{Key: task.Key, Expect: version, Task: task}})[0]
-				if got.Err != nil || got.Task == nil || got.Task.Key != task.Key || got.Task.Version == version {
-					t.Errorf("commit of %s over %d: %+v", id, version, got)
+				got := s.Commit(t.Context(), []scheduler.Change{{Key: task.Key, Before: known, Task: task}})[0]
+				if got.Err != nil || got.Task == nil || got.Task.Key != task.Key || (known != nil && got.Task.Version == known.Version) {
+					t.Errorf("commit of %s over %+v: %+v", id, known, got)
 					return
 				}
-				version = got.Task.Version
+				known = got.Task
 				if got.Status == scheduler.CommitDone {
 					mu.Lock()
-					done[id+fmt.Sprint(version)]++
+					done[id+fmt.Sprint(known.Version)]++
 					mu.Unlock()
 				}
 			}

@@ -23,23 +23,31 @@ func TestKeysOfAShardLieInOneSlot(t *testing.T) {
 		shard := rapid.IntRange(0, 15).Draw(t, "shard")
 		q1, t1, r1 := draw()
 		q2, t2, r2 := draw()
-		one := redisstore.AllKeys("pre:fix", 16, shard, q1, t1, r1)
-		two := redisstore.AllKeys("pre:fix", 16, shard, q2, t2, r2)
-		kinds := make(map[string]int)
-		for i, key := range one {
-			if tag, want := hashTag(key), hashTag(two[0]); tag != want {
-				t.Fatalf("key %q has tag %q, want %q", key, tag, want)
-			}
-			kinds[key]++
-			same := []bool{t1 == t2, q1 == q2, true, true, true, r1 == r2 && q1 == q2}[i]
-			if (key == two[i]) != same {
-				t.Fatalf("%+v %+v %q and %+v %+v %q: keys %q and %q", q1, t1, r1, q2, t2, r2, key, two[i])
+		one := allKeys(shard, q1, t1, r1)
+		two := allKeys(shard, q2, t2, r2)
+		kinds := make(map[string]bool)
+		total := 0
+		for i, same := range []bool{t1 == t2, q1 == q2, r1 == r2 && q1 == q2, true} {
+			for n, key := range one[i] {
+				if tag, want := hashTag(key), hashTag(two[0][0]); tag != want {
+					t.Fatalf("key %q has tag %q, want %q", key, tag, want)
+				}
+				kinds[key] = true
+				total++
+				if (key == two[i][n]) != same {
+					t.Fatalf("%+v %+v %q and %+v %+v %q: keys %q and %q", q1, t1, r1, q2, t2, r2, key, two[i][n])
+				}
 			}
 		}
-		if len(kinds) != len(one) {
+		if len(kinds) != total {
 			t.Fatalf("two kinds of key are the same: %q", one)
 		}
 	})
+}
+
+func allKeys(shard int, q scheduler.QueueKey, task scheduler.TaskKey, replica string) [][]string {
+	ofTask, ofQueue, ofClaim, ofShard := redisstore.AllKeys("pre:fix", 16, shard, q, task, replica)
+	return [][]string{ofTask, ofQueue, ofClaim, ofShard}
 }
 
 // hashTag is the part of a key that decides its slot on a Cluster.

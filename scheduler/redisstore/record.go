@@ -21,10 +21,11 @@ import (
 //	            fence (8 number, 8 nonce), DueMS (6), LeaseEndMS (6), LeaseMS (6),
 //	            released (8 + 8), worker (the rest)
 //	     .  2   length of the queue's name, and the name
+//	     .  1   length of the group's name, 0 for none, and the name
 //	     .  .   the rest of the spec, then the state's, then the history, which the
 //	            scripts do not look into
 //
-// Up to the queue's name the scripts read it, and a claim writes all up to the
+// Up to the group's name the scripts read it, and a claim writes all up to the
 // end of the lease part anew. Behind it, only what is set takes room: fields come
 // in a fixed order after a mask that says which of them there are. All of it is
 // stored: what is here never changes its meaning, a new field takes a new bit,
@@ -83,6 +84,8 @@ func appendRecord(b []byte, t *scheduler.Task) ([]byte, error) {
 	e.b[lenAt], e.b[lenAt+1] = byte(size>>8), byte(size)
 	e.u16("the length of the queue's name", len(t.Spec.Queue))
 	e.b = append(e.b, t.Spec.Queue...)
+	e.u8("the length of the group's name", len(t.Spec.Group))
+	e.b = append(e.b, t.Spec.Group...)
 	e.spec(&t.Spec, bindingMS)
 	e.state(t, atMS)
 	e.history(t)
@@ -162,6 +165,7 @@ func decodeRecord(key scheduler.TaskKey, s string) (*scheduler.Task, error) {
 	t.Delivery, t.Expiries = int(d.fixed(4)), int(d.fixed(4))
 	d.lease(t)
 	t.Spec.Queue = d.take(int(d.fixed(2)))
+	t.Spec.Group = d.take(int(d.byte()))
 	d.spec(&t.Spec, bindingMS)
 	d.state(t)
 	d.history(t)

@@ -7,7 +7,7 @@ import (
 	"github.com/retryd/retryd/scheduler"
 )
 
-// The fields of a spec, besides its queue.
+// The fields of a spec, besides its queue and its group.
 const (
 	specPolicy mask = 1 << iota
 	specPayload
@@ -17,7 +17,6 @@ const (
 	specBinding
 	specJob
 	specEnvironment
-	specGroup
 	specTimeZone
 )
 
@@ -31,7 +30,6 @@ func (e *encoder) spec(s *scheduler.Spec, bindingMS int64) {
 	m.when(specBinding, binding)
 	m.when(specJob, s.Job != "")
 	m.when(specEnvironment, s.Environment != "")
-	m.when(specGroup, s.Group != "")
 	m.when(specTimeZone, s.TimeZone != "")
 	e.uvarint(uint64(m))
 	if m.has(specPolicy) {
@@ -56,9 +54,6 @@ func (e *encoder) spec(s *scheduler.Spec, bindingMS int64) {
 	}
 	if m.has(specEnvironment) {
 		e.str(s.Environment)
-	}
-	if m.has(specGroup) {
-		e.str(s.Group)
 	}
 	if m.has(specTimeZone) {
 		e.str(s.TimeZone)
@@ -95,9 +90,6 @@ func (d *decoder) spec(s *scheduler.Spec, bindingMS int64) {
 	}
 	if m.has(specEnvironment) {
 		s.Environment = d.str()
-	}
-	if m.has(specGroup) {
-		s.Group = d.str()
 	}
 	if m.has(specTimeZone) {
 		s.TimeZone = d.str()

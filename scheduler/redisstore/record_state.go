@@ -23,6 +23,7 @@ const (
 	stateHoldCondition
 	stateHold
 	stateDropped
+	stateFingerprint
 )
 
 func (e *encoder) state(t *scheduler.Task, atMS *int64) {
@@ -43,6 +44,7 @@ func (e *encoder) state(t *scheduler.Task, atMS *int64) {
 	m.when(stateHoldCondition, t.HoldCondition != "")
 	m.when(stateHold, t.HoldMS != 0)
 	m.when(stateDropped, t.Dropped != 0)
+	m.when(stateFingerprint, t.Fingerprint != 0)
 	e.uvarint(uint64(m))
 	for _, f := range []struct {
 		bit mask
@@ -90,6 +92,9 @@ func (e *encoder) state(t *scheduler.Task, atMS *int64) {
 	}
 	if m.has(stateDropped) {
 		e.int(t.Dropped)
+	}
+	if m.has(stateFingerprint) {
+		e.u64(uint64(t.Fingerprint))
 	}
 }
 
@@ -144,7 +149,10 @@ func (d *decoder) state(t *scheduler.Task) {
 	if m.has(stateDropped) {
 		t.Dropped = d.int()
 	}
-	if m >= stateDropped<<1 {
+	if m.has(stateFingerprint) {
+		t.Fingerprint = scheduler.Fingerprint(d.fixed(8))
+	}
+	if m >= stateFingerprint<<1 {
 		d.fail(errGarbage)
 	}
 }

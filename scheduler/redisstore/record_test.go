@@ -184,6 +184,7 @@ func TestWhatHasNoRoomIsRefused(t *testing.T) {
 		"expiries":   func(t *scheduler.Task) { t.Expiries = -1 },
 		"worker":     func(t *scheduler.Task) { t.Worker = strings.Repeat("w", 1<<16) },
 		"queue":      func(t *scheduler.Task) { t.Spec.Queue = strings.Repeat("q", 1<<16) },
+		"group":      func(t *scheduler.Task) { t.Spec.Group = strings.Repeat("g", 1<<8) },
 		"deadline":   func(t *scheduler.Task) { t.Spec.DeadlineMS = 1 << 50 },
 	} {
 		task := pendingTask("a")

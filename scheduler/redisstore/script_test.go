@@ -63,6 +63,28 @@ func wantDone(t testFataler, got []scheduler.Committed) {
 	}
 }
 
+// TestEventsShareAKey shows that what one script counts of a queue's hour goes to
+// one key, whatever the shards of the tasks: each further one costs commands.
+func TestEventsShareAKey(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, redisstore.Config{URL: redistest.Shared(t).URL(), Prefix: redistest.Prefix(t)})
+	wantDone(t, s.Commit(t.Context(), creations(0, 100)))
+	dump, err := s.Dump(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := make(map[string]int)
+	for key := range dump {
+		_, rest, _ := strings.Cut(key, "}:")
+		kind, _, _ := strings.Cut(rest, ":")
+		kinds[kind]++
+	}
+	if kinds["stats"] != 1 || kinds["count"] != s.Shards() {
+		t.Errorf("keys by kind: %v, want 1 of stats and %d of count", kinds, s.Shards())
+	}
+	wantSound(t.Context(), t, s)
+}
+
 func TestForgottenScriptsAreSentAgain(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -87,7 +109,7 @@ func TestForgottenScriptsAreSentAgain(t *testing.T) {
 		claimed := claimDue(t.Context(), t, s, 70)
 		changes := make([]scheduler.Change, len(claimed))
 		for i, task := range claimed {
-			changes[i] = scheduler.Change{Key: task.Key, Expect: task.Version}
+			changes[i] = scheduler.Change{Key: task.Key, Before: task}
 		}
 		wantDone(t, s.Commit(t.Context(), changes))
 		if _, err := s.Due(t.Context(), scheduler.QueueKey{Namespace: "ns", Name: "q"}, 0, scheduler.Place{}, 10); err != nil {

@@ -106,10 +106,10 @@ var claimTests = []exercise{
 		first := f.claim(c).Tasks
 		settled := *first[0]
 		settled.State, settled.DueMS, settled.LeaseEndMS = scheduler.StateScheduled, startMS+5000, 0
-		f.write(&settled, first[0].Version)
+		f.write(&settled, first[0])
 		extended := *first[1]
 		extended.LeaseEndMS += 60_000
-		f.write(&extended, first[1].Version)
+		f.write(&extended, first[1])
 		f.pass(2 * time.Second)
 		equal(t, "another replica takes the third", ids(f.claim(f.newClaim("q", 0, 5, time.Second)).Tasks), []string{in[2]})
 		equal(t, "tasks", ids(f.claim(c).Tasks), []string{in[1]})
@@ -152,6 +152,57 @@ var claimTests = []exercise{
 		equal(t, "expiries", got[0].Expiries, 1)
 		c.Task = key("nobody")
 		equal(t, "unknown", ids(f.claim(c).Tasks), []string{})
+	}},
+	{"one task is claimed in its own queue alone", func(t *testing.T, f *fixture) {
+		f.put(scheduled("a", "q", startMS))
+		c := f.newClaim("other", f.shardOf("a"), 1, time.Second)
+		c.Replica, c.Task = "", key("a")
+		equal(t, "in another", ids(f.claim(c).Tasks), []string{})
+		c.Queue = queueKey("q")
+		equal(t, "in its own", ids(f.claim(c).Tasks), []string{"a"})
+	}},
+	{"one task is not claimed from a paused queue", func(t *testing.T, f *fixture) {
+		f.put(scheduled("a", "q", startMS))
+		f.pause("q", startMS+1000)
+		c := f.newClaim("q", f.shardOf("a"), 1, time.Second)
+		c.Replica, c.Task = "", key("a")
+		equal(t, "paused", f.claim(c), scheduler.Claimed{NextMS: startMS + 1000, Paused: true, NowMS: startMS})
+		f.pass(time.Second)
+		equal(t, "no longer", ids(f.claim(c).Tasks), []string{"a"})
+	}},
+	{"a claim repeated under a pause returns what it took before", func(t *testing.T, f *fixture) {
+		in := idsInShard(0, 2)
+		f.put(scheduled(in[0], "q", startMS))
+		f.put(scheduled(in[1], "q", startMS+5))
+		c := f.newClaim("q", 0, 2, time.Second)
+		first := f.claim(c)
+		f.pause("q", startMS+500)
+		equal(t, "again", f.claim(c), scheduler.Claimed{Tasks: first.Tasks, NextMS: startMS + 500, Paused: true, NowMS: startMS})
+		f.pause("q", startMS+2)
+		equal(t, "next", f.claim(c).NextMS, startMS+5)
+	}},
+	{"a claim repeated after one that a pause left empty stays empty", func(t *testing.T, f *fixture) {
+		f.put(scheduled("a", "q", startMS))
+		c := f.newClaim("q", f.shardOf("a"), 1, time.Second)
+		f.pause("q", 0)
+		equal(t, "paused", ids(f.claim(c).Tasks), []string{})
+		f.resume("q")
+		equal(t, "again", ids(f.claim(c).Tasks), []string{})
+		equal(t, "another", ids(f.claimAll(1)), []string{"a"})
+	}},
+	{"a lease that has ended is counted once, also when it is claimed again", func(t *testing.T, f *fixture) {
+		in := idsInShard(2, 3)
+		for i, id := range in {
+			f.put(grouped(scheduled(id, "q", startMS+int64(i/2)*1e9), "g"))
+		}
+		for range 3 {
+			c := f.newClaim("q", 2, 2, time.Second)
+			f.claim(c)
+			f.claim(c)
+			equal(t, "leased", f.counts("q")[0].Leased, int64(2))
+			f.wantGroup("leased", "g", scheduler.GroupCount{Total: 3, InProgress: 2})
+			f.pass(time.Second)
+		}
 	}},
 	{"tasks without a queue are claimed by their id", func(t *testing.T, f *fixture) {
 		f.put(scheduled("a", "", startMS))
@@ -207,10 +258,10 @@ var claimTests = []exercise{
 		a, b := tasks[0], tasks[1]
 		extended := *a
 		extended.LeaseEndMS += 5000
-		f.write(&extended, a.Version)
+		f.write(&extended, a)
 		done := *b
 		done.State, done.ExpireMS = scheduler.StateSucceeded, startMS+1e6
-		f.write(&done, b.Version)
+		f.write(&done, b)
 		check := func(task *scheduler.Task) scheduler.LeaseCheck {
 			return scheduler.LeaseCheck{Queue: queueKey("q"), Key: task.Key, Fence: task.Fence, LeaseEndMS: task.LeaseEndMS}
 		}

@@ -27,7 +27,7 @@ var commitTests = []exercise{
 	}},
 	{"versions rise with every write", func(t *testing.T, f *fixture) {
 		first := f.put(scheduled("a", "q", startMS))
-		second := f.write(scheduled("a", "q", startMS+1), first.Version)
+		second := f.write(scheduled("a", "q", startMS+1), first)
 		if second.Version <= first.Version {
 			t.Errorf("version %d after %d", second.Version, first.Version)
 		}
@@ -38,14 +38,14 @@ var commitTests = []exercise{
 	{"a change of what is not so any more is refused with what is", func(t *testing.T, f *fixture) {
 		now := f.put(scheduled("a", "q", startMS))
 		for _, expect := range []int64{0, now.Version - 1, now.Version + 1} {
-			got := f.commit(scheduler.Change{Key: key("a"), Expect: expect, Task: scheduled("a", "q", startMS+99)})
+			got := f.commit(scheduler.Change{Key: key("a"), Before: at(now, expect), Task: scheduled("a", "q", startMS+99)})
 			equal(t, "status", got.Status, scheduler.CommitConflict)
 			equal(t, "task", got.Task, now)
 		}
 		equal(t, "task", f.load("a"), now)
 	}},
 	{"a change of what is gone is refused with nil", func(t *testing.T, f *fixture) {
-		got := f.commit(scheduler.Change{Key: key("a"), Expect: 5, Task: scheduled("a", "q", startMS)})
+		got := f.commit(scheduler.Change{Key: key("a"), Before: at(scheduled("a", "q", startMS), 5), Task: scheduled("a", "q", startMS)})
 		equal(t, "status", got.Status, scheduler.CommitConflict)
 		equal(t, "task", got.Task, (*scheduler.Task)(nil))
 		equal(t, "now", got.NowMS, startMS)
@@ -55,7 +55,7 @@ var commitTests = []exercise{
 		got := f.store.Commit(t.Context(), []scheduler.Change{
 			{Key: key("a"), Task: scheduled("a", "q", startMS+1)},
 			{Key: key("b"), Task: scheduled("b", "q", startMS+1)},
-			{Key: key("c"), Expect: 1, Task: scheduled("c", "q", startMS+1)},
+			{Key: key("c"), Before: at(scheduled("c", "q", startMS), 1), Task: scheduled("c", "q", startMS+1)},
 		})
 		equal(t, "statuses", []scheduler.CommitStatus{got[0].Status, got[1].Status, got[2].Status},
 			[]scheduler.CommitStatus{scheduler.CommitConflict, scheduler.CommitDone, scheduler.CommitConflict})
@@ -65,7 +65,7 @@ var commitTests = []exercise{
 	}},
 	{"a removed task leaves nothing behind", func(t *testing.T, f *fixture) {
 		now := f.put(scheduled("a", "q", startMS))
-		got := f.commit(scheduler.Change{Key: key("a"), Expect: now.Version})
+		got := f.commit(scheduler.Change{Key: key("a"), Before: now})
 		equal(t, "status", got.Status, scheduler.CommitDone)
 		equal(t, "task", got.Task, (*scheduler.Task)(nil))
 		equal(t, "loaded", f.load("a"), (*scheduler.Task)(nil))
@@ -142,6 +142,30 @@ var commitTests = []exercise{
 			}
 		}
 	}},
+	{"what becomes of a task whose group was deleted counts as if it were new", func(t *testing.T, f *fixture) {
+		in := idsInShard(1, 5)
+		member := func(i int, state scheduler.State) *scheduler.Task {
+			task := grouped(scheduled(in[i], "q", startMS+1000), "h")
+			task.State, task.ExpireMS = state, startMS+1e6
+			return task
+		}
+		leased, held, waiting := f.put(member(0, scheduler.StateLeased)), f.put(member(1, scheduler.StateHeld)), f.put(member(2, scheduler.StateScheduled))
+		f.deleteGroup("h")
+		f.write(member(1, scheduler.StateSucceeded), held)
+		f.wantGroup("one that was pending has succeeded", "h", scheduler.GroupCount{Total: 1, Completed: 1})
+		f.put(member(3, scheduler.StateScheduled))
+		f.put(member(4, scheduler.StateScheduled))
+		f.write(member(0, scheduler.StateDead), leased)
+		f.wantGroup("one that was leased has died among new ones", "h", scheduler.GroupCount{Total: 4, Completed: 1, Failed: 1})
+		f.write(member(2, scheduler.StateDiscarded), waiting)
+		f.wantGroup("one more that was pending takes the place of a new one", "h", scheduler.GroupCount{Total: 4, Completed: 1, Failed: 2})
+		f.deleteGroup("h")
+		f.pass(time.Second)
+		equal(t, "claimed", len(f.claim(f.newClaim("q", 1, 5, time.Second)).Tasks), 2)
+		f.wantGroup("all new ones are claimed", "h", scheduler.GroupCount{Total: 2, InProgress: 2})
+		f.remove(in...)
+		f.deleteGroup("h")
+	}},
 	{"of many writers at once one wins", func(t *testing.T, f *fixture) {
 		now := f.put(scheduled("a", "q", startMS))
 		var wg sync.WaitGroup
@@ -149,7 +173,7 @@ var commitTests = []exercise{
 		for i := range results {
 			wg.Go(func() {
 				task := scheduled("a", "q", startMS+int64(i))
-				results[i] = f.store.Commit(t.Context(), []scheduler.Change{{Key: key("a"), Expect: now.Version, Task: task}})[0]
+				results[i] = f.store.Commit(t.Context(), []scheduler.Change{{Key: key("a"), Before: now, Task: task}})[0]
 			})
 		}
 		wg.Wait()

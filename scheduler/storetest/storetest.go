@@ -30,7 +30,11 @@ func Exercise(t *testing.T, newStore NewStore) {
 		{"commit", commitTests},
 		{"claim", claimTests},
 		{"index", indexTests},
+		{"browse", browseTests},
+		{"queue", queueTests},
+		{"group", groupTests},
 		{"policy", policyTests},
+		{"job", jobTests},
 		{"hint", hintTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
@@ -92,17 +96,27 @@ func scheduled(id, queue string, dueMS int64) *scheduler.Task {
 // put writes a task that is not there yet and returns it as written.
 func (f *fixture) put(task *scheduler.Task) *scheduler.Task {
 	f.t.Helper()
-	return f.write(task, 0)
+	return f.write(task, nil)
 }
 
-// write writes a task over the version expected.
-func (f *fixture) write(task *scheduler.Task, expect int64) *scheduler.Task {
+// write writes a task over before.
+func (f *fixture) write(task, before *scheduler.Task) *scheduler.Task {
 	f.t.Helper()
-	got := f.commit(scheduler.Change{Key: task.Key, Expect: expect, Task: task})
+	got := f.commit(scheduler.Change{Key: task.Key, Before: before, Task: task})
 	if got.Status != scheduler.CommitDone {
 		f.t.Fatalf("commit of %s: status %d, want done", task.Key.ID, got.Status)
 	}
 	return got.Task
+}
+
+// at is a task believed to be at a version, nil at 0.
+func at(task *scheduler.Task, version int64) *scheduler.Task {
+	if version == 0 {
+		return nil
+	}
+	believed := *task
+	believed.Version = version
+	return &believed
 }
 
 func (f *fixture) commit(c scheduler.Change) scheduler.Committed {
@@ -210,7 +224,7 @@ func FullTask(id string) *scheduler.Task {
 		Worker: "worker-ü", Released: scheduler.Fence{Number: 3, Nonce: 4}, Op: 1<<63 + 9,
 		FirstFailureMS: startMS - 100, RuleRetries: []policy.RuleRetries{{Rule: 1<<63 + 7, Count: 2}},
 		LastDelayMS: 77, LastDateMS: 88, HoldCondition: "compliance", HoldMS: 5, DeadReason: policy.ReasonDeadline,
-		EndMS: 6, ExpireMS: startMS + 1e10,
+		Fingerprint: 1<<63 + 11, EndMS: 6, ExpireMS: startMS + 1e10,
 		History: []scheduler.AttemptRecord{
 			{
 				Attempt: 1, Generation: 1, TimeMS: startMS - 100, Failure: policy.Failure{Cause: policy.CauseOutcome, Outcome: "busy", Permanent: true},

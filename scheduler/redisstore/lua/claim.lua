@@ -1,8 +1,8 @@
 -- Moves due tasks to LEASED, for several claims one after the other.
 --
--- KEYS   per claim: due index of its queue, heads, queues, the replica's last claim of
---        the queue and shard (the due index again where it is not kept), and the task
---        (the due index again where the claim is of whatever is due)
+-- KEYS   per claim: due index of its queue, heads, paused, counts of the queue, groups, the
+--        replica's last claim of the queue and shard (the due index again where it is not
+--        kept), and the task (the due index again where the claim is of whatever is due)
 -- ARGV   1 now in ms, 0 to ask for the time
 --        2 how long a claim is remembered, in ms
 --        then per claim:
@@ -10,14 +10,15 @@
 --          its slots: count (2 bytes), length of the lease in ms (6), length of the
 --          worker's name (2), the name
 --          nonces, 8 bytes each, at least as many as the counts add up to
--- Result now, and per claim: the earliest time left in the index ('' for none), how many
---        entries of the index were wrong and are mended, then per task its name and its
---        record
+-- Result now, and per claim: the earliest time left in the index, no earlier than the end
+--        of the queue's pause ('' for none, or while it has no end), 1 if the queue is
+--        paused, else 0, how many entries of the index were wrong and are mended, then per
+--        task its name and its record
 -- Bound  O(tasks * log of the index) with at most 100 tasks a claim
 --
--- Learned keys: the tasks found in the index, and the due index of a task claimed by its
--- id, each read before the claim's first write. On a Cluster a call has one claim only,
--- so that nothing has been written when a read is refused.
+-- Learned keys: the tasks found in the index and the counts of their groups, each read
+-- before the claim's first write. On a Cluster a call has one claim only, so that nothing
+-- has been written when a read is refused.
 
 local call, byte, sub, char = redis.call, string.byte, string.sub, string.char
 local read, pack = struct.unpack, struct.pack
@@ -31,7 +32,7 @@ if not explicit then
   now = t[1] * 1000 + math.floor(t[2] / 1000)
 end
 local kept = tonumber(ARGV[2])
-local count = #KEYS / 5
+local count = #KEYS / 7
 if count < 1 or count ~= math.floor(count) or #ARGV ~= 2 + 3 * count then
   return redis.error_reply('ERR retryd: wrong number of keys or arguments')
 end
@@ -54,17 +55,20 @@ local function placed(rec)
   return state == SCHEDULED or state == LEASED, read('>I6', rec, 11)
 end
 
--- leased returns the record handed out, and its fence.
-local function leased(rec, slot, nonce)
+-- leased returns the record handed out, its fence, and the name of its group if it was not
+-- leased before. queued is the length of the queue's name.
+local function leased(rec, slot, nonce, queued)
   local state, at = byte(rec, 10), read('>I6', rec, 11)
   local delivery, expiries, size, flags = read('>I4I4I2B', rec, 23)
   local number, from = 0, 34
   if flags % 2 >= 1 then
     number, from = read('>I8', rec, 34), 50
   end
-  local dueMS = 0
+  local dueMS, group = 0, nil
   if state == SCHEDULED then
     dueMS = at
+    local length = byte(rec, 35 + size + queued)
+    group = sub(rec, 36 + size + queued, 35 + size + queued + length)
   else
     expiries = expiries + 1
     if flags % 4 >= 2 then
@@ -86,7 +90,7 @@ local function leased(rec, slot, nonce)
     flags, part = flags + 32, part .. slot.worker
   end
   return pack('>I8BBI6', version, FORMAT, LEASED, now + slot.lease) .. sub(rec, 17, 22) ..
-    pack('>I4I4I2', math.min(delivery + 1, MOST), math.min(expiries, MOST), #part + 1) .. char(flags) .. part .. sub(rec, 33 + size), fence
+    pack('>I4I4I2', math.min(delivery + 1, MOST), math.min(expiries, MOST), #part + 1) .. char(flags) .. part .. sub(rec, 33 + size), fence, group
 end
 
 -- What is kept of a claim is its id (8 bytes), its time (6), and per task its fence (16),
@@ -113,11 +117,29 @@ local function again(memory, prefix)
   return got
 end
 
--- take claims tasks of one index: names and records are in its order. It returns the
--- records as they are now, and how many entries of the index were wrong.
-local function take(key, prefix, names, records, slots, nonces, memory, id)
+-- begun counts the tasks of each group that have come to be in progress. It returns what is
+-- to be written: per group its key, its name, and its counts.
+local function begun(groups, prefix, namespace)
+  local writes = {}
+  for group, n in pairs(groups) do
+    local key = prefix .. 'group:' .. namespace .. group
+    local was = call('HMGET', key, 't', 'c', 'f', 'i')
+    local c, f, i = tonumber(was[2] or 0), tonumber(was[3] or 0), tonumber(was[4] or 0) + n
+    -- A group that was deleted counts its tasks as if they were new.
+    writes[#writes + 1] = {key, namespace .. group, math.max(tonumber(was[1] or 0), c + f + i), c, f, i}
+  end
+  return writes
+end
+
+-- take claims tasks of one queue: names and records are in the order of its index. It
+-- returns the records as they are now, and how many entries of the index were wrong.
+local function take(keys, prefix, names, records, slots, nonces, memory, id)
   local set, scores, stale, out, took = {}, {}, {}, {}, {}
   local s, left, n, mended = 1, 0, 0, 0
+  local fresh, groups = 0, {}
+  local start = #prefix + 5
+  local comma = string.find(keys.due, ',', start, true)
+  local namespace, queued = sub(keys.due, start, comma), #keys.due - comma
   left = slots[1] and slots[1].count or 0
   for i, name in ipairs(names) do
     local rec = records[i]
@@ -125,7 +147,7 @@ local function take(key, prefix, names, records, slots, nonces, memory, id)
     if rec then
       ok, at = placed(rec)
     end
-    local taskID = sub(name, string.find(name, ',', 1, true) + 1)
+    local taskID = sub(name, #namespace + 1)
     if not ok then
       stale[#stale + 1] = taskID
       mended = mended + 1
@@ -138,22 +160,36 @@ local function take(key, prefix, names, records, slots, nonces, memory, id)
         left = slots[s].count
       end
       left = left - 1
-      local new, fence = leased(rec, slots[s], sub(nonces, n * 8 + 1, n * 8 + 8))
+      local new, fence, group = leased(rec, slots[s], sub(nonces, n * 8 + 1, n * 8 + 8), queued)
       n = n + 1
       out[n] = {name, new}
       set[#set + 1], set[#set + 2] = prefix .. 't:' .. name, new
       scores[#scores + 1], scores[#scores + 2] = now + slots[s].lease, taskID
       took[n] = fence .. pack('>I2', #name) .. name
+      if group then
+        fresh = fresh + 1
+        if group ~= '' then
+          groups[group] = (groups[group] or 0) + 1
+        end
+      end
     end
   end
+  local counted = begun(groups, prefix, namespace)
   if #set > 0 then
     call('MSET', unpack(set))
   end
   if #scores > 0 then
-    call('ZADD', key, 'XX', unpack(scores))
+    call('ZADD', keys.due, 'XX', unpack(scores))
   end
   if #stale > 0 then
-    call('ZREM', key, unpack(stale))
+    call('ZREM', keys.due, unpack(stale))
+  end
+  if fresh > 0 then
+    call('HINCRBY', keys.count, 'l', fresh)
+  end
+  for _, g in ipairs(counted) do
+    call('HSET', g[1], 't', g[3], 'c', g[4], 'f', g[5], 'i', g[6])
+    call('ZADD', keys.groups, now, g[2])
   end
   if memory then
     local value = id .. pack('>I6', now) .. table.concat(took)
@@ -166,79 +202,91 @@ local function take(key, prefix, names, records, slots, nonces, memory, id)
   return out, mended
 end
 
--- headOf keeps heads and queues in step with an index, and returns its head.
-local function headOf(key, heads, queues, prefix, changed)
-  local head = call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
+-- headOf returns the head of an index, and keeps heads in step with it if it has changed.
+local function headOf(keys, name, changed)
+  local head = call('ZRANGE', keys.due, 0, 0, 'WITHSCORES')[2]
   if changed then
-    local name = sub(key, #prefix + 5)
     if head then
-      call('ZADD', heads, head, name)
+      call('ZADD', keys.heads, head, name)
     else
-      call('ZREM', heads, name)
-      call('ZREM', queues, name)
+      call('ZREM', keys.heads, name)
     end
   end
-  return head or ''
+  return head
+end
+
+-- found returns the names and records of the tasks that a claim may take: the one that it
+-- asks for, if it is due in the claim's queue, or the first of what is.
+local function found(keys, prefix, task, room)
+  local names, records = {}, {}
+  if room == 0 then
+    return names, records
+  end
+  local start = #prefix + 5
+  local comma = string.find(keys.due, ',', start, true)
+  if task then
+    local rec = call('GET', task)
+    if rec and byte(rec, 9) == FORMAT then
+      local ok, at = placed(rec)
+      local size = read('>I2', rec, 31)
+      local queue = sub(rec, 35 + size, 34 + size + read('>I2', rec, 33 + size))
+      if ok and at <= now and queue == sub(keys.due, comma + 1) then
+        names, records = {sub(task, #prefix + 3)}, {rec}
+      end
+    end
+    return names, records
+  end
+  local ids = call('ZRANGE', keys.due, '-inf', now, 'BYSCORE', 'LIMIT', 0, room)
+  if #ids == 0 then
+    return names, records
+  end
+  local namespace = sub(keys.due, start, comma)
+  local tasks = {}
+  for i, taskID in ipairs(ids) do
+    names[i] = namespace .. taskID
+    tasks[i] = prefix .. 't:' .. names[i]
+  end
+  -- What another version has written is left to those that know it, and stops nothing else.
+  local ours, readable = {}, {}
+  for i, rec in ipairs(call('MGET', unpack(tasks))) do
+    if not rec or byte(rec, 9) == FORMAT then
+      ours[#ours + 1], readable[#readable + 1] = names[i], rec
+    end
+  end
+  return ours, readable
 end
 
 local reply = {now}
 for c = 1, count do
-  local due, heads, queues, memory, task = unpack(KEYS, c * 5 - 4, c * 5)
+  local due, heads, paused, counts, groups, memory, task = unpack(KEYS, c * 7 - 6, c * 7)
   local id, packed, nonces = unpack(ARGV, c * 3, c * 3 + 2)
+  local keys = {due = due, heads = heads, count = counts, groups = groups}
   local prefix = sub(heads, 1, -6)
+  local name = sub(due, #prefix + 5)
   if memory == due then
     memory = nil
   end
+  local untilMS = tonumber(call('HGET', paused, name) or nil)
+  if untilMS and untilMS ~= 0 and untilMS <= now then
+    untilMS = nil
+  end
   local last = memory and call('GET', memory)
+  local got, mended, head = nil, 0, nil
   if last and sub(last, 1, 8) == id and now - read('>I6', last, 9) <= kept then
-    local got = again(last, prefix)
-    reply[#reply + 1] = {headOf(due, heads, queues, prefix, false), 0, unpack(got)}
+    got = again(last, prefix)
+    head = headOf(keys, name, false)
   else
     local slots, room = slotsOf(packed)
     if #nonces < 8 * room then
       return redis.error_reply('ERR retryd: too few nonces')
     end
-    local key, names, records = due, {}, {}
-    if task ~= due then
-      local rec = room > 0 and call('GET', task)
-      if rec and byte(rec, 9) == FORMAT then
-        local ok, at = placed(rec)
-        if ok and at <= now then
-          local size = read('>I2', rec, 31)
-          local length = read('>I2', rec, 33 + size)
-          local name = sub(task, #prefix + 3)
-          key = prefix .. 'due:' .. sub(name, 1, string.find(name, ',', 1, true)) .. sub(rec, 35 + size, 34 + size + length)
-          call('ZSCORE', key, sub(name, string.find(name, ',', 1, true) + 1))
-          names, records = {name}, {rec}
-        end
-      end
-    elseif room > 0 then
-      local found = call('ZRANGE', due, '-inf', now, 'BYSCORE', 'LIMIT', 0, room)
-      if #found > 0 then
-        local start = #prefix + 5
-        local namespace = sub(due, start, string.find(due, ',', start, true))
-        local tasks = {}
-        for i, taskID in ipairs(found) do
-          names[i] = namespace .. taskID
-          tasks[i] = prefix .. 't:' .. names[i]
-        end
-        records = call('MGET', unpack(tasks))
-      end
-    end
-    -- What another version has written is left to those that know it, and stops
-    -- nothing else.
-    local ours, readable = {}, {}
-    for i, rec in ipairs(records) do
-      if not rec or byte(rec, 9) == FORMAT then
-        ours[#ours + 1], readable[#readable + 1] = names[i], rec
-      end
-    end
-    names, records = ours, readable
-    local got, mended = take(key, prefix, names, records, slots, nonces, memory, id)
-    if key ~= due and #names > 0 then
-      headOf(key, heads, queues, prefix, true)
-    end
-    reply[#reply + 1] = {headOf(due, heads, queues, prefix, key == due and #names > 0), mended, unpack(got)}
+    local names, records = found(keys, prefix, task ~= due and task, untilMS and 0 or room)
+    got, mended = take(keys, prefix, names, records, slots, nonces, memory, id)
+    head = headOf(keys, name, #names > 0)
   end
+  if untilMS and head then
+    head = untilMS > 0 and string.format('%.0f', math.max(untilMS, tonumber(head)))
+  end
+  reply[#reply + 1] = {head or '', untilMS and 1 or 0, mended, unpack(got)}
 end
 return reply
