@@ -19,6 +19,15 @@ type Block struct {
 // IsOutput reports whether the block shows what a command answers.
 func (b Block) IsOutput() bool { return len(b.Info) > 0 && b.Info[0] == "output" }
 
+// Source returns the path of the repository's file that the block's lines are of,
+// empty where it stands for itself.
+func (b Block) Source() string {
+	if len(b.Info) > 0 && strings.Contains(b.Info[0], "/") {
+		return b.Info[0]
+	}
+	return ""
+}
+
 const fence = "```"
 
 // Blocks returns the fenced blocks of a file, and the text around them, in which

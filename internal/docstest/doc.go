@@ -11,6 +11,7 @@
 //	                           shows next
 //	```yaml                    a policy file
 //	```yaml policies.yaml      a policy file that later commands find by that name
+//	```yaml deploy/x.yaml      lines of that file of the repository
 //	```go client.ExampleX      lines of an Example, as they stand there
 //	```text                    nothing: a picture
 //
@@ -23,7 +24,7 @@
 //
 //   - runs of white space are equal, and a line of three dots stands for any lines;
 //   - a time is any time where the answer's own lies within two hours of now;
-//   - dueIn is any duration;
+//   - dueIn, oldestDueAge and sincePrevious are any duration;
 //   - leaseToken, etag and nextPageToken are any text; where a later command
 //     repeats the printed one, it is sent the one that was answered.
 //

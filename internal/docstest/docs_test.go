@@ -2,6 +2,7 @@ package docstest_test
 
 import (
 	"flag"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -27,12 +28,17 @@ type file struct {
 func files(t *testing.T) []file {
 	t.Helper()
 	root := docstest.Root(t)
-	paths, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
-	if err != nil {
+	paths := []string{filepath.Join(root, "README.md")}
+	if err := filepath.WalkDir(filepath.Join(root, "docs"), func(path string, _ fs.DirEntry, err error) error {
+		if filepath.Ext(path) == ".md" {
+			paths = append(paths, path)
+		}
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
 	var out []file
-	for _, path := range append(paths, filepath.Join(root, "README.md")) {
+	for _, path := range paths {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -92,11 +98,16 @@ func TestCommandsOnRedis(t *testing.T) {
 	t.Parallel()
 	root := docstest.Root(t)
 	retryd := docstest.Build(t, root)
-	for _, name := range []string{"README.md", "docs/concepts.md", "docs/errors.md"} {
-		t.Run(name, func(t *testing.T) {
+	// These start servers of their own, with settings of their own.
+	alone := []string{"docs/policies.md", "docs/running.md"}
+	for _, f := range files(t) {
+		if slices.Contains(alone, f.name) {
+			continue
+		}
+		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			server := docstest.StartServe(t, root, t.TempDir(), nil, retryd, redistest.Start(t).URL())
-			docstest.NewSession(t, root, retryd, server).Play(name, named(t, name).blocks)
+			docstest.NewSession(t, root, retryd, server).Play(f.name, f.blocks)
 		})
 	}
 }

@@ -10,7 +10,7 @@ import (
 var (
 	moment   = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z`)
 	variable = regexp.MustCompile(`^"(leaseToken|etag|nextPageToken)": "([^"]*)"(,?)$`)
-	dueIn    = regexp.MustCompile(`^"dueIn": "[0-9.]+s"(,?)$`)
+	span     = regexp.MustCompile(`^"(dueIn|oldestDueAge|sincePrevious)": "[0-9.]+s"(,?)$`)
 )
 
 // near is how far from now a time may lie that is taken for one that follows
@@ -73,7 +73,7 @@ func (m *matcher) line(want, got string) bool {
 		m.values[w[2]] = g[2]
 		return true
 	}
-	if w, g := dueIn.FindStringSubmatch(want), dueIn.FindStringSubmatch(got); w != nil && g != nil && w[1] == g[1] {
+	if w, g := span.FindStringSubmatch(want), span.FindStringSubmatch(got); w != nil && g != nil && w[1] == g[1] && w[2] == g[2] {
 		return true
 	}
 	return m.masked(want, got) == m.masked(got, got)

@@ -39,6 +39,8 @@ func TestMatch(t *testing.T) {
 		{name: "no time at all", printed: "at noon", answered: "at 2026-11-22T09:00:00Z", fault: "line 1"},
 
 		{name: "how long it is", printed: `"dueIn": "4s"`, answered: `"dueIn": "3.991s"`, used: 1},
+		{name: "how long it was", printed: `"sincePrevious": "4s",`, answered: `"sincePrevious": "0.012s",`, used: 1},
+		{name: "another span", printed: `"oldestDueAge": "4s"`, answered: `"dueIn": "4s"`, fault: "line 1 of the answer"},
 		{name: "how long it is, but not now", printed: `"delay": "4s"`, answered: `"delay": "5s"`, fault: "line 1"},
 
 		{

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/retryd/retryd/internal/docstest"
 
@@ -33,19 +34,17 @@ func newVocabulary(t *testing.T) vocabulary {
 	v := vocabulary{
 		values: set("ALREADY_EXISTS", "DEADLINE_EXCEEDED", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "NOT_FOUND",
 			"NOT_SERVING", "RESOURCE_EXHAUSTED"),
-		// Those that stand in the metadata of errors, and outcomes of callers.
-		fields: set("attempt_in_turn", "error_id"),
-		types:  set("BadRequest", "ErrorInfo", "RetryInfo"),
+		// Those that stand in the metadata of errors, metrics of health, outcomes of
+		// callers, and names of other systems.
+		fields: set("attempt_in_turn", "error_id",
+			"retry_rate", "dead_letter_rate", "average_attempts_to_success", "tasks_over_24h", "second_attempt_success_rate", "depth_growth",
+			"no_answer", "network_error", "max_delay_seconds", "retry_on_timeout", "retry_on_connection_error"),
+		types: set("BadRequest", "ErrorInfo", "RetryInfo"),
 	}
 	for reason := range reasons(t) {
 		v.values[reason] = true
 	}
-	for _, f := range []protoreflect.FileDescriptor{
-		retryv1.File_retry_v1_decision_proto, retryv1.File_retry_v1_error_proto, retryv1.File_retry_v1_failure_proto,
-		retryv1.File_retry_v1_lease_proto, retryv1.File_retry_v1_policy_proto, retryv1.File_retry_v1_policy_service_proto,
-		retryv1.File_retry_v1_report_proto, retryv1.File_retry_v1_retry_service_proto, retryv1.File_retry_v1_subscribe_proto,
-		retryv1.File_retry_v1_task_proto,
-	} {
+	protoregistry.GlobalFiles.RangeFilesByPackage("retry.v1", func(f protoreflect.FileDescriptor) bool {
 		for i := range f.Services().Len() {
 			s := f.Services().Get(i)
 			v.types[string(s.Name())] = true
@@ -62,7 +61,8 @@ func newVocabulary(t *testing.T) vocabulary {
 				v.fields[string(m.Fields().Get(j).Name())] = true
 			}
 		}
-	}
+		return true
+	})
 	return v
 }
 

@@ -77,6 +77,8 @@ func (s *Session) Play(file string, blocks []Block) {
 			err = s.runAll(b)
 		case b.IsOutput():
 			err = s.compare(b)
+		case b.Lang == "yaml" && b.Source() != "":
+			// It stands there already.
 		case b.Lang == "yaml" && len(b.Info) > 0:
 			err = os.WriteFile(filepath.Join(s.dir, filepath.Base(b.Info[0])), []byte(b.Text), 0o600)
 		}
@@ -159,7 +161,7 @@ func (s *Session) serve(c Command) {
 	for i, arg := range args {
 		args[i] = strings.ReplaceAll(arg, "redis://127.0.0.1:6379", url)
 	}
-	env := append([]string{"RETRYD_LISTEN=127.0.0.1:0", "RETRYD_ADMIN_LISTEN=127.0.0.1:0"}, c.Env...)
+	env := append([]string{"RETRYD_LISTEN=127.0.0.1:0", "RETRYD_ADMIN_LISTEN=127.0.0.1:0", "RETRYD_REDIS_URL=" + url}, c.Env...)
 	StartProcess(s.tb, s.dir, env, s.retryd, args...).AwaitLog("word that it serves", func(text string) bool {
 		return strings.Contains(text, "redis can be used: serving")
 	})

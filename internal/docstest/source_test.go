@@ -83,12 +83,21 @@ func exampleBody(t *testing.T, dir, name string) string {
 	return ""
 }
 
-// Policy files are such that the server takes them.
+// Policy files are such that the server takes them, and lines of a ready-made one
+// are as they stand there.
 func TestPolicyFilesAreValid(t *testing.T) {
 	t.Parallel()
+	root := docstest.Root(t)
 	for _, f := range files(t) {
 		for _, b := range f.blocks {
 			if b.Lang != "yaml" {
+				continue
+			}
+			if b.Source() != "" {
+				source, err := os.ReadFile(filepath.Join(root, b.Source()))
+				if err != nil || !strings.Contains("\n"+string(source), "\n"+b.Text) {
+					t.Errorf("%s:%d: these lines are not in %s as they stand (%v):\n%s", f.name, b.Line, b.Source(), err, b.Text)
+				}
 				continue
 			}
 			policies, err := policyfile.Parse([]byte(b.Text))
