@@ -1,0 +1,36 @@
+package system
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
+
+	"github.com/retryd/retryd/bench/internal/work"
+)
+
+// dial returns a connection that goes round the servers of the job.
+func dial(job *work.Job) (*grpc.ClientConn, error) {
+	addrs := strings.Split(job.Addr[AddrGRPC], ",")
+	if addrs[0] == "" {
+		return nil, errors.New("the job names no gRPC server")
+	}
+	var state resolver.State
+	for _, addr := range addrs {
+		state.Addresses = append(state.Addresses, resolver.Address{Addr: addr})
+	}
+	servers := manual.NewBuilderWithScheme("bench")
+	servers.InitialState(state)
+	conn, err := grpc.NewClient("bench:///servers",
+		grpc.WithResolvers(servers),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`))
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", job.Addr[AddrGRPC], err)
+	}
+	return conn, nil
+}
