@@ -153,6 +153,7 @@ func measure(ctx context.Context, s *settings, out, errOut io.Writer) error {
 		"full": strconv.FormatBool(s.sel.Full), "scale": strconv.FormatFloat(s.scale, 'g', -1, 64),
 	}
 	maps.Copy(res.Settings, stage.Settings())
+	maps.Copy(res.Settings, system.Settings())
 	maps.Copy(res.Versions, libraries())
 	err = errors.Join(report.Write(s.out, res), tools.Close(), ctx.Err())
 	if err == nil {
