@@ -34,13 +34,27 @@ race: ## Run all tests three times over, to find what happens seldom
 fuzz: ## Run every fuzz target for FUZZTIME (10s)
 	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" scripts/fuzz.sh
 
-.PHONY: bench
-bench: ## Run the benchmarks
+.PHONY: microbench
+microbench: ## Run the benchmarks that stand beside the code
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: bench
+bench: ## Measure retryd beside its peers, in under 20 minutes, into bench/out
+	cd bench && $(GO) run .
+
+.PHONY: bench-full
+bench-full: ## The same with the long works
+	cd bench && $(GO) run . -full
+
+.PHONY: check-bench
+check-bench: ## Check the harness of make bench: its tests, and a little of its works
+	@scripts/ensure.sh redis-server
+	cd bench && $(GO) test -short ./...
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) $(BUF) ## Check code and protos against the house rules
 	$(GOLANGCI_LINT) run ./...
+	cd bench && ../$(GOLANGCI_LINT) run --config ../.golangci.yml ./...
 	scripts/lint-test.sh
 	$(BUF) lint
 	$(BUF) format --diff --exit-code
@@ -48,6 +62,7 @@ lint: $(GOLANGCI_LINT) $(BUF) ## Check code and protos against the house rules
 .PHONY: fmt
 fmt: $(GOLANGCI_LINT) $(BUF) ## Format code and protos
 	$(GOLANGCI_LINT) fmt
+	cd bench && ../$(GOLANGCI_LINT) fmt --config ../.golangci.yml
 	$(BUF) format --write
 
 .PHONY: generate
@@ -76,7 +91,7 @@ proto-baseline: $(BUF) ## Make the protos as they are the baseline (see CONTRIBU
 	$(BUF) build --exclude-source-info -o proto/baseline.binpb
 
 .PHONY: check
-check: lint check-generate breaking check-protoc check-deploy test ## Run all that CI runs
+check: lint check-generate breaking check-protoc check-deploy check-bench test ## Run all that CI runs
 
 .PHONY: tools
 tools: $(BUF) $(PLUGINS) $(GOLANGCI_LINT) $(GRPCURL) ## Build all tools into .bin/

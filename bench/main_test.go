@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,12 +27,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestSystems has every system do a little of all that it is asked for.
+// TestSystems has every system do a little of all that it is asked for. With
+// -short those are left out whose servers would have to be installed.
 func TestSystems(t *testing.T) {
 	t.Parallel()
 	for _, name := range plan.Names() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if testing.Short() && slices.Contains(foreign, name) {
+				t.Skip("its server is not installed for a short run")
+			}
 			tools, err := stage.NewTools(t.Context(), []string{name}, stage.Runtime{GOGC: 400, MemoryLimit: "1GiB"})
 			if err != nil {
 				t.Skipf("nothing can be measured here: %v", err)
@@ -60,6 +65,9 @@ func TestSystems(t *testing.T) {
 		})
 	}
 }
+
+// foreign are the systems that need other servers than Redis and our own.
+var foreign = []string{system.River, system.Beanstalkd, system.BullMQ}
 
 // check says what is wrong with a sample of a tiny run.
 func check(t *testing.T, s *plan.Sample) {

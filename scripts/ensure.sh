@@ -9,7 +9,16 @@ packages='
 protoc       protobuf-compiler  protobuf-compiler  protoc     protobuf
 gcc          build-essential    gcc                build-base -
 redis-server redis-server       redis              redis      redis
+beanstalkd   beanstalkd         beanstalkd         beanstalkd beanstalkd
+initdb       postgresql         postgresql-server  postgresql postgresql
+node         nodejs             nodejs             nodejs     node
+npm          npm                npm                npm        node
 '
+
+# Debian keeps the programs of PostgreSQL out of the path.
+for dir in /usr/lib/postgresql/*/bin; do
+	PATH=$PATH:$dir
+done
 
 command=$1
 if command -v "$command" >/dev/null 2>&1; then
@@ -50,8 +59,13 @@ if ! install </dev/null >"$log" 2>&1 || ! command -v "$command" >/dev/null 2>&1;
 	exit 1
 fi
 
-if [ "$command" = redis-server ]; then
-	# Tests start servers of their own; the one that some packages start for the whole
-	# machine is wanted by nobody.
-	{ $as_root systemctl disable --now redis-server || $as_root service redis-server stop; } >/dev/null 2>&1 || true
+# Tests start servers of their own; the one that some packages start for the whole
+# machine is wanted by nobody.
+service=
+case $command in
+redis-server | beanstalkd) service=$command ;;
+initdb) service=postgresql ;;
+esac
+if [ -n "$service" ]; then
+	{ $as_root systemctl disable --now "$service" || $as_root service "$service" stop; } >/dev/null 2>&1 || true
 fi
