@@ -126,6 +126,8 @@ func TestValidateOnlyCounts(t *testing.T) {
 		equal(t, "by looking: none of the first 1,000", ask(scheduler.Bulk{Filter: scheduler.TaskFilter{Group: "g"}}), []int64{0, 300})
 		equal(t, "by looking on", w.repeat(w.s.ReplayMany, scheduler.Bulk{ValidateOnly: true, Filter: scheduler.TaskFilter{Group: "g"}}), []int64{0, 100})
 		equal(t, "to discard", w.repeat(w.s.DiscardMany, scheduler.Bulk{ValidateOnly: true, Filter: scheduler.TaskFilter{State: scheduler.StateDead}}), []int64{1000, 300})
+		w.all(3, func(i int) scheduler.Report { return failure(fmt.Sprint("h", i), held, in(fmt.Sprint("q", i))) })
+		equal(t, "to release, of one queue", w.repeat(w.s.ReleaseHeld, scheduler.Bulk{ValidateOnly: true, Filter: scheduler.TaskFilter{Condition: "fix", Queue: "q1"}}), []int64{1})
 		if w.load("g7") != before {
 			t.Error("the task has changed")
 		}
@@ -191,9 +193,17 @@ func TestReplayIsTakenUpAgain(t *testing.T) {
 // hooked is a store beside which something happens.
 type hooked struct {
 	scheduler.Store
-	afterLoad, afterCommit func()
+	afterBrowse, afterLoad, afterCommit, afterClaim func()
 	// fail says of each task whether its commit fails.
 	fail func(key scheduler.TaskKey) bool
+}
+
+func (h *hooked) Browse(ctx context.Context, parts []scheduler.Part) []scheduler.Browsed {
+	out := h.Store.Browse(ctx, parts)
+	if h.afterBrowse != nil {
+		h.afterBrowse()
+	}
+	return out
 }
 
 func (h *hooked) Load(ctx context.Context, keys []scheduler.TaskKey) []scheduler.Loaded {
@@ -215,6 +225,14 @@ func (h *hooked) Commit(ctx context.Context, changes []scheduler.Change) []sched
 	}
 	if h.afterCommit != nil {
 		h.afterCommit()
+	}
+	return out
+}
+
+func (h *hooked) Claim(ctx context.Context, claims []scheduler.Claim) []scheduler.Claimed {
+	out := h.Store.Claim(ctx, claims)
+	if h.afterClaim != nil {
+		h.afterClaim()
 	}
 	return out
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -343,6 +344,42 @@ func TestPagesShowWhatDoesNotMoveOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What lies in one shard alone is in its place all the same.
+func TestPagesOverUnevenShards(t *testing.T) {
+	inWorld(t, func(w *world) {
+		var want []string
+		for shard := range 3 {
+			for i := 0; len(want) < (shard+1)*200; i++ {
+				if id := fmt.Sprintf("%d-%04d", shard, i); scheduler.ShardOf(scheduler.TaskKey{Namespace: "ns", ID: id}, 3) == shard {
+					want = append(want, id)
+					w.report(failure(id, by("never")))
+				}
+			}
+			w.pass(time.Millisecond)
+		}
+		equal(t, "listed", w.listIDs(scheduler.TaskFilter{State: scheduler.StateDead}, 90), want)
+	})
+}
+
+// A task that dies again between being found and being read is shown where it is
+// then, and only there.
+func TestTaskThatMovesWhileItIsListedIsShownOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.deadLetters(100)
+		store := &hooked{Store: w.store}
+		s := w.schedulerOver(store)
+		store.afterBrowse = sync.OnceFunc(func() {
+			w.pass(time.Second)
+			if _, err := w.s.Replay(w.ctx, scheduler.TaskKey{Namespace: "ns", ID: "dead00001"}); err != nil {
+				t.Error(err)
+			}
+			w.report(failure("dead00001", bare, attempt(2)))
+		})
+		got := w.at(s).listIDs(scheduler.TaskFilter{State: scheduler.StateDead, Queue: "q"}, 10)
+		equal(t, "listed", []any{len(got), got[1], got[99]}, []any{100, "dead00002", "dead00001"})
+	})
 }
 
 func TestEveryPageCostsTheSame(t *testing.T) {

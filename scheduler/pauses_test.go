@@ -2,11 +2,13 @@ package scheduler_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/scheduler/memstore"
 )
 
 func (w *world) pause(queue string, until time.Duration) scheduler.QueueView {
@@ -169,6 +171,23 @@ func TestResumeWakesWorkers(t *testing.T) {
 	}
 }
 
+// The claim that finds the queue paused is answered after the resume.
+func TestResumeDuringAClaim(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &hooked{Store: memstore.New(memstore.Config{})}
+		w := newWorld(t, store)
+		w.report(failure("a", by("now")))
+		w.pause("q", 0)
+		// No hint is to tell of the task any more.
+		synctest.Wait()
+		store.afterClaim = sync.OnceFunc(w.resume)
+		start := time.Now()
+		w.next(w.worker(1))
+		equal(t, "handed out after", time.Since(start), time.Duration(0))
+	})
+}
+
 func TestPauseIsReplaced(t *testing.T) {
 	inWorld(t, func(w *world) {
 		sub := w.worker(1)
@@ -183,25 +202,30 @@ func TestPauseIsReplaced(t *testing.T) {
 }
 
 func TestReportsIntoAPausedQueueClaimLittle(t *testing.T) {
-	inCountingWorld(t, func(w *world, c *counting) {
-		sub := w.worker(100)
-		w.pause("q", 0)
-		c.claims.Store(0)
-		for i := range 1_000 {
-			w.report(failure(fmt.Sprint("t", i), by("now")))
-			w.pass(10 * time.Millisecond)
-		}
-		w.none(sub)
-		// One a shard and second.
-		if n := c.claims.Load(); n > 4*11 {
-			t.Errorf("%d claims were made in 10 s", n)
-		}
-		w.resume()
-		for range 100 {
-			w.next(sub)
-		}
-		w.none(sub)
-	})
+	t.Parallel()
+	for _, until := range []time.Duration{0, time.Hour} {
+		t.Run(until.String(), func(t *testing.T) {
+			inCountingWorld(t, func(w *world, c *counting) {
+				sub := w.worker(100)
+				w.pause("q", until)
+				c.claims.Store(0)
+				for i := range 1_000 {
+					w.report(failure(fmt.Sprint("t", i), by("now")))
+					w.pass(10 * time.Millisecond)
+				}
+				w.none(sub)
+				// One a shard and second.
+				if n := c.claims.Load(); n > 4*11 {
+					t.Errorf("%d claims were made in 10 s", n)
+				}
+				w.resume()
+				for range 100 {
+					w.next(sub)
+				}
+				w.none(sub)
+			})
+		})
+	}
 }
 
 func TestPauseKeepsNoCredit(t *testing.T) {

@@ -91,6 +91,18 @@ func TestQueuesArePagedByName(t *testing.T) {
 	})
 }
 
+// A queue that is forgotten while it is listed is not.
+func TestQueueThatIsForgottenMeanwhileIsNotListed(t *testing.T) {
+	inWorld(t, func(w *world) {
+		store := &figured{Store: memstore.New(memstore.Config{})}
+		if err := store.PauseQueue(w.ctx, scheduler.QueueKey{Namespace: "ns", Name: "q"}, 0); err != nil {
+			t.Fatal(err)
+		}
+		page, more, err := w.schedulerOver(store).Queues(w.ctx, "ns", "", 10)
+		equal(t, "listed", []any{len(page), more, err}, []any{0, false, error(nil)})
+	})
+}
+
 func TestGroups(t *testing.T) {
 	inWorld(t, func(w *world) {
 		key := scheduler.GroupKey{Namespace: "ns", Name: "g"}
