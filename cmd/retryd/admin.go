@@ -3,12 +3,14 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"net/http/pprof"
 	"time"
 )
 
-// probes answers what an orchestrator asks a daemon: whether it lives, and
-// whether it should be sent calls.
-func probes(ready func() bool) http.Handler {
+// adminPages answers what an orchestrator asks a daemon: whether it lives, and
+// whether it should be sent calls; and where it is asked for, where the process
+// spends its time and memory.
+func adminPages(ready func() bool, profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -18,6 +20,13 @@ func probes(ready func() bool) http.Handler {
 		}
 		answer(w, http.StatusOK, "ready")
 	})
+	if profiles {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	}
 	return mux
 }
 
@@ -28,14 +37,15 @@ func answer(w http.ResponseWriter, status int, text string) {
 	_, _ = fmt.Fprintln(w, text)
 }
 
-// adminServer serves the probes with limits fit for a port that anybody in the
+// adminServer serves the admin pages with limits fit for a port that anybody in the
 // house may reach.
 func adminServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      10 * time.Second,
+		// A profile is written for as long as it is taken.
+		WriteTimeout: 2 * time.Minute,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 	}

@@ -26,6 +26,7 @@ func lookupEnv(name string) (string, bool) { return os.LookupEnv(name) }
 // config is what a daemon runs with. Flags and environment fill it.
 type config struct {
 	listen, adminListen   string
+	pprof                 bool
 	policies              string
 	health                thresholds
 	firstSuccessRetention duration
@@ -38,6 +39,7 @@ type config struct {
 func (c *config) addTo(flags *pflag.FlagSet) {
 	flags.StringVar(&c.listen, "listen", defaultListen, "address on which gRPC is served; port 0 takes any")
 	flags.StringVar(&c.adminListen, "admin-listen", defaultAdminListen, "address on which /livez and /readyz are served by HTTP; empty for none")
+	flags.BoolVar(&c.pprof, "pprof", false, "serve Go's profiles of the process on the admin address, under /debug/pprof/")
 	flags.StringVar(&c.policies, "policies", "", "YAML file of policies for the namespace \"default\", or a directory of such files; created at start, or updated where they differ")
 	flags.Var(&c.health, "health", "from when on a metric of the queues' health is no longer healthy, and from when on it alerts; may be repeated")
 	c.firstSuccessRetention.value = scheduler.DefaultFirstSuccessRetention

@@ -90,7 +90,7 @@ func (d *daemon) run(ctx context.Context, keep func(ctx context.Context, begin f
 	})
 	if d.admin != nil {
 		g.Go(func() error {
-			return d.serveAdmin(work, probes(func() bool { return d.ready.Load() && serving.Err() == nil }))
+			return d.serveAdmin(work, adminPages(func() bool { return d.ready.Load() && serving.Err() == nil }, d.cfg.pprof))
 		})
 	}
 	return g.Wait()

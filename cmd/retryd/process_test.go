@@ -115,6 +115,18 @@ func TestProbes(t *testing.T) {
 	}
 }
 
+func TestProfilesAreServedWhereAskedFor(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{"/debug/pprof/": "200 <html>", "/debug/pprof/heap?debug=1": "200 heap profile:"} {
+		if got := get(t, startServer(t, "--pprof").Admin, path); !strings.HasPrefix(got, want) {
+			t.Errorf("%s answers %.50q, want %q", path, got, want)
+		}
+		if got := get(t, startServer(t).Admin, path); !strings.HasPrefix(got, "404 ") {
+			t.Errorf("%s answers %.50q without --pprof, want 404", path, got)
+		}
+	}
+}
+
 func get(t *testing.T, addr, path string) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+path, http.NoBody)
