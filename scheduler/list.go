@@ -26,6 +26,62 @@ type TaskFilter struct {
 	DeadReason                      policy.Reason
 }
 
+// check says what contradicts itself in the filter, and fills in the state that
+// follows from the rest of it.
+func (f *TaskFilter) check() []policy.Violation {
+	var bad []policy.Violation
+	refuse := func(field, format string, args ...any) { bad = append(bad, violation(field, format, args...)) }
+	if f.State != StateUnknown && !f.State.Live() {
+		refuse("state", "is %s; it must be SCHEDULED, LEASED, HELD or DEAD, or left out: ended tasks are not listed, get them by id", f.State)
+	}
+	only := func(field string, state State) {
+		switch f.State {
+		case state:
+		case StateUnknown:
+			f.State = state
+		default:
+			refuse(field, "is given, which only %s tasks have, with state %s", state, f.State)
+		}
+	}
+	if f.Condition != "" {
+		only("condition", StateHeld)
+	}
+	if f.Fingerprint != 0 {
+		only("fingerprint", StateDead)
+	}
+	if f.DeadReason != policy.ReasonUnspecified {
+		only("dead_reason", StateDead)
+	}
+	return bad
+}
+
+// indexed says whether an index answers the whole filter.
+func (f *TaskFilter) indexed() bool {
+	rest := *f
+	rest.Condition, rest.Fingerprint = "", 0
+	if f.Condition == "" {
+		rest.Queue = ""
+	}
+	if f.State == StateHeld || f.State == StateDead {
+		rest.State = StateUnknown
+	}
+	return rest == TaskFilter{}
+}
+
+// matches holds the filter against a task.
+func (f *TaskFilter) matches(t *Task) bool {
+	is := func(want, got string) bool { return want == "" || want == got }
+	return (f.State == StateUnknown || f.State == t.State) &&
+		is(f.Queue, t.Spec.Queue) &&
+		is(f.Condition, t.HoldCondition) &&
+		(f.Fingerprint == 0 || f.Fingerprint == t.Fingerprint) &&
+		is(f.Group, t.Spec.Group) &&
+		is(f.Policy, t.Spec.Policy) &&
+		is(f.Job, t.Spec.Job) &&
+		is(f.Environment, t.Spec.Environment) &&
+		(f.DeadReason == policy.ReasonUnspecified || f.DeadReason == t.DeadReason)
+}
+
 // Cursor is a place in the list of a filter's tasks. The zero Cursor is before
 // the first.
 type Cursor struct {
