@@ -1,6 +1,10 @@
 package redisstore
 
-import "github.com/retryd/retryd/scheduler"
+import (
+	"context"
+
+	"github.com/retryd/retryd/scheduler"
+)
 
 // What only tests of the read side may use.
 
@@ -19,3 +23,18 @@ func (s *Store) FingerprintsKey(shard int, q scheduler.QueueKey) string {
 
 // PausedKey names the hash of a shard's pauses.
 func (s *Store) PausedKey(shard int) string { return s.keys.paused(shard) }
+
+// Recent keeps one number as policies and jobs are kept.
+type Recent struct{ kept recent[int] }
+
+// Read returns what read did at some moment of the last second.
+func (r *Recent) Read(ctx context.Context, read func() int) (int, error) {
+	got, err := r.kept.read(ctx, "ns", "id", func(context.Context, string, string) (*int, error) {
+		n := read()
+		return &n, nil
+	})
+	return *got, err
+}
+
+// Changed tells of a write.
+func (r *Recent) Changed() { r.kept.changed("ns", "id") }

@@ -223,10 +223,11 @@ var queueTests = []exercise{
 			task.EndMS, task.ExpireMS = startMS, startMS+1e10
 			f.decide(task, nil)
 		}
-		success("a")
+		in := idsInShard(1, 3)
+		success(in[0])
 		f.pass(time.Hour)
-		success("b")
-		success("c")
+		success(in[1])
+		success(in[2])
 		var one, two scheduler.QueueStats
 		one[scheduler.StatTasks], one[scheduler.StatFirstSuccesses], one[scheduler.StatSuccesses], one[scheduler.StatAttempts] = 1, 1, 1, 1
 		for i := range one {
@@ -237,6 +238,18 @@ var queueTests = []exercise{
 		equal(t, "stats a day later", f.counts("q")[0].Stats, map[int64]scheduler.QueueStats{hour: one, hour + 1: two})
 		f.pass(time.Hour)
 		equal(t, "stats after that", f.counts("q")[0].Stats, map[int64]scheduler.QueueStats{hour + 1: two})
+	}},
+	{"what was decided a little ahead of the clock counts in its hour", func(t *testing.T, f *fixture) {
+		f.pass(-scheduler.MaxAheadMS * time.Millisecond)
+		f.commit(scheduler.Change{Key: key("a"), Task: ended("a", "q", scheduler.StateSucceeded), DecidedMS: startMS})
+		var st scheduler.QueueStats
+		st[scheduler.StatTasks], st[scheduler.StatSuccesses], st[scheduler.StatAttempts] = 1, 1, 2
+		want := map[int64]scheduler.QueueStats{hour: st}
+		equal(t, "stats", f.counts("q")[0].Stats, want)
+		for shard := range shards {
+			f.forgetQueues(shard)
+		}
+		equal(t, "stats of a queue that may not be forgotten", f.counts("q")[0].Stats, want)
 	}},
 	{"a removed task and a refused one count nothing", func(t *testing.T, f *fixture) {
 		a := f.decide(scheduled("a", "q", startMS), nil)
