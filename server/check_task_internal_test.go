@@ -152,14 +152,18 @@ func TestPositions(t *testing.T) {
 		t.Errorf("at the end there is a token: %q", token)
 	}
 	// Nobody has given these.
-	for name, cursor := range map[string]scheduler.Cursor{
-		"of all namespaces": {Index: scheduler.Index{Kind: scheduler.IndexEnding, Namespace: "n", Name: "q"}},
-		"of no index":       {Index: scheduler.Index{Namespace: "n", Name: "q"}},
-		"of no queue":       {Index: scheduler.Index{Kind: scheduler.IndexDead, Namespace: "n", Name: "q q"}},
-		"of no task":        {Index: scheduler.Index{Kind: scheduler.IndexDead, Namespace: "n"}, Place: scheduler.Place{Key: scheduler.TaskKey{ID: "\xff"}}},
-		"of no time":        {Index: scheduler.Index{Kind: scheduler.IndexDead, Namespace: "n"}, Place: scheduler.Place{MS: -1}},
+	dead := scheduler.Index{Kind: scheduler.IndexDead, Namespace: "n", Name: "q"}
+	for name, p := range map[string]position{
+		"of all namespaces": {cursor: scheduler.Cursor{Index: scheduler.Index{Kind: scheduler.IndexEnding, Namespace: "n", Name: "q"}}},
+		"of a long name":    {cursor: scheduler.Cursor{Index: scheduler.Index{Kind: scheduler.IndexDead, Namespace: "n", Name: strings.Repeat("q", maxNameBytes+1)}}},
+		"of no length":      {cursor: scheduler.Cursor{Index: scheduler.Index{Kind: scheduler.IndexDead, Namespace: "n", Name: strings.Repeat("q", math.MaxUint8)}}},
+		"of no start":       {cursor: scheduler.Cursor{Index: dead}, startMS: maxStartMS + 1},
+		"of no index":       {cursor: scheduler.Cursor{Index: scheduler.Index{Namespace: "n", Name: "q"}}},
+		"of no queue":       {cursor: scheduler.Cursor{Index: scheduler.Index{Kind: scheduler.IndexDead, Namespace: "n", Name: "q q"}}},
+		"of no task":        {cursor: scheduler.Cursor{Index: dead, Place: scheduler.Place{Key: scheduler.TaskKey{ID: "\xff"}}}},
+		"of no time":        {cursor: scheduler.Cursor{Index: dead, Place: scheduler.Place{MS: -1}}},
 	} {
-		if _, _, err := ask(func(r *retryv1.ReplayTasksRequest) { r.PageToken = position{cursor: cursor}.token(list) }); err == nil {
+		if _, _, err := ask(func(r *retryv1.ReplayTasksRequest) { r.PageToken = p.token(list) }); err == nil {
 			t.Errorf("a token %s is taken", name)
 		}
 	}

@@ -2,6 +2,8 @@ package server
 
 import (
 	"errors"
+	"math"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -74,6 +76,7 @@ func FuzzPosition(f *testing.F) {
 		f.Add(text)
 	}
 	f.Add("")
+	f.Add(strings.Repeat("\xff", positionFixed+math.MaxUint8))
 	f.Fuzz(func(t *testing.T, text string) {
 		p, ok := parsePosition("n", text)
 		if !ok {

@@ -21,6 +21,8 @@ type position struct {
 const (
 	positionFixed = 1 + 8 + 1 + 8 + 8 + 8
 	maxPositionMS = int64(1) << 53
+	// maxStartMS, in the year 6429, leaves room for what falls due after it.
+	maxStartMS = int64(1) << 47
 )
 
 // token is the page token after which the next call begins, empty where nothing
@@ -60,13 +62,14 @@ func parsePosition(namespace, text string) (p position, ok bool) {
 	if len(b) < positionFixed || len(b) < positionFixed+int(b[9]) {
 		return p, false
 	}
+	nameEnd := 10 + int(b[9])
 	index := scheduler.Index{
 		Kind:        scheduler.IndexKind(b[0]),
 		Namespace:   namespace,
-		Name:        string(b[10 : 10+b[9]]),
+		Name:        string(b[10:nameEnd]),
 		Fingerprint: scheduler.Fingerprint(binary.BigEndian.Uint64(b[1:])),
 	}
-	rest := b[10+b[9]:]
+	rest := b[nameEnd:]
 	place := scheduler.Place{MS: int64(binary.BigEndian.Uint64(rest[16:]))}
 	id := string(rest[24:])
 	if id != "" {
@@ -79,7 +82,7 @@ func parsePosition(namespace, text string) (p position, ok bool) {
 	}
 	known := index.Kind >= scheduler.IndexDue && index.Kind <= scheduler.IndexFingerprint
 	named := index.Name == "" || policy.ValidName(index.Name)
-	timed := true
+	timed := p.startMS <= maxStartMS
 	for _, ms := range []int64{p.startMS, p.untilMS, place.MS} {
 		timed = timed && ms >= 0 && ms <= maxPositionMS
 	}
