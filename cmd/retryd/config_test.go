@@ -14,6 +14,7 @@ var samples = map[string][2]string{
 	"admin-listen":            {"", "127.0.0.1:7702"},
 	"policies":                {"a.yaml", "b.yaml"},
 	"health":                  {"retry_rate=0.1:0.2,depth_growth=6:12", "tasks_over_24h=5:50"},
+	"pprof":                   {"true", "false"},
 	"first-success-retention": {"1h0m0s", "1m0s"},
 	"drain-timeout":           {"5s", "1m30s"},
 	"log-level":               {"debug", "error"},
