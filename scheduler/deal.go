@@ -19,6 +19,8 @@ type dealt struct {
 	claim Claim
 	subs  []*Subscription
 	q     *queue
+	// dealtAt is when the queue and shard was dealt to before.
+	dealtAt uint64
 }
 
 // deal takes the free credit of the subscribers and deals it, one at a time and
@@ -48,7 +50,7 @@ func (d *dispatcher) deal() (claims []*dealt, wakeMS int64) {
 				busy[q] = true
 			case sh.headMS == 0 || !open:
 			case sh.headMS <= nowMS:
-				hands = append(hands, &hand{q: q, shard: shard})
+				hands = append(hands, &hand{q: q, shard: shard, dealtAt: sh.dealtAt})
 				busy[q] = true
 			default:
 				wakeMS = min(wakeMS, sh.headMS)
@@ -95,6 +97,8 @@ func (d *dispatcher) answerWaiters(busy func(*queue) bool) {
 type hand struct {
 	q     *queue
 	shard int
+	// dealtAt is when it was dealt to before.
+	dealtAt uint64
 	// picks are whose credit it is, in the order in which it is used: so the few
 	// that may be due are spread over the subscriptions like the many.
 	picks []*Subscription
@@ -142,7 +146,7 @@ func (d *dispatcher) dealHands(hands []*hand) []*dealt {
 // claim is what the hand has been dealt as a claim: a slot for each run of picks
 // of the same subscription.
 func (h *hand) claim(replica string) *dealt {
-	c := &dealt{q: h.q, claim: Claim{
+	c := &dealt{q: h.q, dealtAt: h.dealtAt, claim: Claim{
 		ID: rand.Uint64(), Replica: replica, Queue: h.q.key, Shard: h.shard, Nonces: nonces(len(h.picks)),
 	}}
 	for i, sub := range h.picks {
@@ -241,6 +245,11 @@ func (d *dispatcher) take(c *dealt, got Claimed) {
 	}
 	repeated := sh.unsure != nil
 	sh.unsure = nil
+	if len(got.Tasks) == 0 {
+		// What there was has been taken before, and only the word of it came late: this
+		// was not its turn.
+		sh.dealtAt = c.dealtAt
+	}
 	if len(got.Tasks) == 0 && got.NextMS > got.NowMS && got.NextMS <= d.s.clock.nowMS() {
 		// Our clock runs ahead of the store's: nothing is early, but asking again
 		// at once would only spin.
