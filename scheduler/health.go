@@ -247,9 +247,9 @@ func (m *metric) healthy(t Threshold) string {
 	case m.inclusive:
 		return fmt.Sprintf("%.1f to %s", m.least, figure)
 	case m.lessIsWorse():
-		return "> " + figure
+		return "over " + figure
 	default:
-		return "< " + figure
+		return "under " + figure
 	}
 }
 

@@ -159,15 +159,15 @@ func TestHealthSaysWhatIsHealthy(t *testing.T) {
 		return out
 	}
 	equal(t, "by default", told(scheduler.Config{}), map[string]string{
-		"retry_rate": "< 5 %", "dead_letter_rate": "< 0.5 %", "average_attempts_to_success": "1.0 to 1.3",
-		"tasks_over_24h": "< 10", "second_attempt_success_rate": "> 80 %", "depth_growth": "< 3 h",
+		"retry_rate": "under 5 %", "dead_letter_rate": "under 0.5 %", "average_attempts_to_success": "1.0 to 1.3",
+		"tasks_over_24h": "under 10", "second_attempt_success_rate": "over 80 %", "depth_growth": "under 3 h",
 	})
 	equal(t, "otherwise", told(scheduler.Config{Health: scheduler.Thresholds{
 		"retry_rate": {0.125, 0.5}, "dead_letter_rate": {0.0001, 0.001}, "average_attempts_to_success": {2, 3},
 		"tasks_over_24h": {1000, 1000}, "second_attempt_success_rate": {0.07, 0}, "depth_growth": {1.5, 2},
 	}}), map[string]string{
-		"retry_rate": "< 12.5 %", "dead_letter_rate": "< 0.01 %", "average_attempts_to_success": "1.0 to 2",
-		"tasks_over_24h": "< 1000", "second_attempt_success_rate": "> 7 %", "depth_growth": "< 1.5 h",
+		"retry_rate": "under 12.5 %", "dead_letter_rate": "under 0.01 %", "average_attempts_to_success": "1.0 to 2",
+		"tasks_over_24h": "under 1000", "second_attempt_success_rate": "over 7 %", "depth_growth": "under 1.5 h",
 	})
 }
 

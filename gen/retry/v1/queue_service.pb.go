@@ -233,7 +233,7 @@ type HealthMetric struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The value, in the unit told with the name. 0 with STATE_NO_DATA.
 	Value float64 `protobuf:"fixed64,2,opt,name=value,proto3" json:"value,omitempty"`
-	// What is healthy, for people, such as "< 5 %". The server can be set to other thresholds.
+	// What is healthy, for people, such as "under 5 %". The server can be set to other thresholds.
 	HealthyRange string `protobuf:"bytes,3,opt,name=healthy_range,json=healthyRange,proto3" json:"healthy_range,omitempty"`
 	// How well that is.
 	State         HealthMetric_State `protobuf:"varint,4,opt,name=state,proto3,enum=retry.v1.HealthMetric_State" json:"state,omitempty"`
