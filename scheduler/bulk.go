@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 
 	"github.com/retryd/retryd/policy"
@@ -19,9 +20,10 @@ type Bulk struct {
 	// StartMS is when the first is to fall due; 0, and a time that has passed, mean
 	// now.
 	StartMS int64
-	// UntilMS is when the first of several calls was made, 0 for the first: what has
-	// died or was held later is no matter of theirs. Without that, calls would go on
-	// for as long as tasks die again.
+	// UntilMS is when the first of several calls was made, by the store's clock, 0 for
+	// the first: what has died or was held later is no matter of theirs. Without that,
+	// calls would move a task again that has died again, and would go on for as long
+	// as tasks do.
 	UntilMS int64
 	// ValidateOnly asks only how many it would be.
 	ValidateOnly bool
@@ -118,9 +120,9 @@ func (s *Scheduler) moveMany(ctx context.Context, b Bulk, bad []policy.Violation
 		return Moved{}, err
 	}
 	if w.untilMS = b.UntilMS; w.untilMS == 0 {
-		// What another replica has written by now may be of a later time than this
-		// one believes it to be.
-		w.untilMS = s.clock.nowMS() + MaxBehindMS + MaxAheadMS
+		if w.untilMS, err = s.store.Now(ctx); err != nil {
+			return Moved{}, fmt.Errorf("read the store's clock: %w", err)
+		}
 	}
 	m := mover{s: s, walk: w, job: job, rate: b.Rate, startMS: max(b.StartMS, s.clock.nowMS())}
 	return m.run(ctx, b.ValidateOnly)

@@ -304,6 +304,39 @@ func TestBulkMovesNothingTwice(t *testing.T) {
 	})
 }
 
+// A destination that is still broken fails what is replayed or released at once,
+// long before the calls are through.
+func TestBulkMovesOnceWhatIsBackAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, park := range map[string]func(*scheduler.Report){"replayed": by("never"), "released": held} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.all(2_500, func(i int) scheduler.Report { return failure(fmt.Sprintf("t%05d", i), park) })
+				w.pass(time.Millisecond)
+				do, b := w.s.ReplayMany, scheduler.Bulk{Namespace: "ns"}
+				if name == "released" {
+					do, b.Filter.Condition = w.s.ReleaseHeld, "fix"
+				}
+				sub := w.worker(1000)
+				var moved int64
+				for moved == 0 || b.After != (scheduler.Cursor{}) {
+					got, err := do(w.ctx, b)
+					if err != nil {
+						t.Fatal(err)
+					}
+					moved += got.Moved
+					w.pass(time.Millisecond)
+					for range got.Moved {
+						w.report(failure("", outcome("hold"), with(w.next(sub))))
+					}
+					b.After, b.UntilMS = got.Next, got.UntilMS
+				}
+				equal(t, "moved", moved, int64(2_500))
+			})
+		})
+	}
+}
+
 func TestBulkTellsWhatItHasMovedWhenTheStoreFails(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.deadLetters(500)

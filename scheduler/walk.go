@@ -22,7 +22,8 @@ type walk struct {
 	chunk int
 	// at is the place passed last.
 	at Cursor
-	// untilMS is the time after which places are left out, 0 for none.
+	// untilMS is the store's time after which what has come to be as it is is left
+	// out, 0 for none.
 	untilMS int64
 
 	// ahead are the indexes that have been opened and not been passed, of which the
@@ -220,10 +221,12 @@ func (w *walk) refill(ctx context.Context, stretches ...*stretch) error {
 	return nil
 }
 
-// until cuts off what is later than the walk goes.
+// until cuts off what is certainly later than the walk goes: a place is of the time
+// of an engine, which may be ahead of the store's. The task itself tells for certain;
+// see [walk.tasks].
 func (w *walk) until(places []Place) []Place {
 	n := len(places)
-	for w.untilMS != 0 && n > 0 && places[n-1].MS > w.untilMS {
+	for w.untilMS != 0 && n > 0 && places[n-1].MS > w.untilMS+MaxAheadMS {
 		n--
 	}
 	return places[:n]
@@ -311,7 +314,8 @@ func (w *walk) count(ctx context.Context, indexes int) (n int64, err error) {
 }
 
 // tasks loads the tasks at places of an index: for each place the task, or nil
-// where it does not match or has moved on, and is then found elsewhere if at all.
+// where it does not match, is later than the walk goes, or has moved on, and is then
+// found elsewhere if at all.
 func (w *walk) tasks(ctx context.Context, ix Index, places []Place) ([]*Task, error) {
 	keys := make([]TaskKey, len(places))
 	for i, p := range places {
@@ -322,12 +326,16 @@ func (w *walk) tasks(ctx context.Context, ix Index, places []Place) ([]*Task, er
 		if got.Err != nil {
 			return nil, fmt.Errorf("load task %s: %w", keys[i].ID, got.Err)
 		}
-		if t := got.Task; t.isAt(Entry{ix, places[i].MS}) && w.filter.matches(t) {
+		if t := got.Task; t.isAt(Entry{ix, places[i].MS}) && w.filter.matches(t) && (w.untilMS == 0 || !t.writtenAfter(w.untilMS)) {
 			out[i] = t
 		}
 	}
 	return out, nil
 }
+
+// writtenAfter says whether the task was written last in a later millisecond of the
+// store's clock, whatever the time of the engine that decided on it.
+func (t *Task) writtenAfter(ms int64) bool { return t.Version/1000 > ms }
 
 // isAt says whether the task, nil where there is none, has that place in an index.
 func (t *Task) isAt(e Entry) bool {
