@@ -2,7 +2,6 @@ package redisstore
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -30,29 +29,19 @@ const jobFormat = 1
 const markID = ""
 
 func encodeJob(rec *scheduler.JobRecord) (string, error) {
-	text, err := json.Marshal(storedJob{jobFormat, rec.CreateMS, rec.UpdateMS, rec.Job})
-	if err != nil {
-		return "", fmt.Errorf("encode job %s: %w", rec.Job.ID, err)
-	}
-	return strconv.FormatInt(rec.Revision, 10) + " " + string(text), nil
+	return encodeResource("job", rec.Job.ID, rec.Revision, storedJob{jobFormat, rec.CreateMS, rec.UpdateMS, rec.Job})
 }
 
 func decodeJob(namespace, kept string) (*scheduler.JobRecord, error) {
-	revision, text, _ := strings.Cut(kept, " ")
-	rec := &scheduler.JobRecord{Namespace: namespace}
-	var err error
-	if rec.Revision, err = strconv.ParseInt(revision, 10, 64); err != nil {
-		return nil, fmt.Errorf("revision of a job in redis: %w", err)
-	}
 	var j storedJob
-	if err := json.Unmarshal([]byte(text), &j); err != nil {
-		return nil, fmt.Errorf("job in redis: %w", err)
+	revision, err := decodeResource("job", kept, &j)
+	if err != nil {
+		return nil, err
 	}
 	if j.Format != jobFormat {
-		return nil, fmt.Errorf("job %s in redis has format %d, and this version of retryd reads format %d only", j.Job.ID, j.Format, jobFormat)
+		return nil, otherFormat("job", j.Job.ID, j.Format, jobFormat)
 	}
-	rec.Job, rec.CreateMS, rec.UpdateMS = j.Job, j.CreateMS, j.UpdateMS
-	return rec, nil
+	return &scheduler.JobRecord{Namespace: namespace, Job: j.Job, Revision: revision, CreateMS: j.CreateMS, UpdateMS: j.UpdateMS}, nil
 }
 
 // Job returns a job as it is now, nil when there is none.

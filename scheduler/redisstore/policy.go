@@ -2,9 +2,7 @@ package redisstore
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,29 +27,21 @@ type storedPolicy struct {
 const policyFormat = 1
 
 func encodePolicy(rec *scheduler.PolicyRecord) (string, error) {
-	text, err := json.Marshal(storedPolicy{policyFormat, rec.CreateMS, rec.UpdateMS, rec.DeleteMS, rec.Policy})
-	if err != nil {
-		return "", fmt.Errorf("encode policy %s: %w", rec.Policy.ID, err)
-	}
-	return strconv.FormatInt(rec.Revision, 10) + " " + string(text), nil
+	return encodeResource("policy", rec.Policy.ID, rec.Revision, storedPolicy{policyFormat, rec.CreateMS, rec.UpdateMS, rec.DeleteMS, rec.Policy})
 }
 
 func decodePolicy(namespace, kept string) (*scheduler.PolicyRecord, error) {
-	revision, text, _ := strings.Cut(kept, " ")
-	rec := &scheduler.PolicyRecord{Namespace: namespace}
-	var err error
-	if rec.Revision, err = strconv.ParseInt(revision, 10, 64); err != nil {
-		return nil, fmt.Errorf("revision of a policy in redis: %w", err)
-	}
 	var p storedPolicy
-	if err := json.Unmarshal([]byte(text), &p); err != nil {
-		return nil, fmt.Errorf("policy in redis: %w", err)
+	revision, err := decodeResource("policy", kept, &p)
+	if err != nil {
+		return nil, err
 	}
 	if p.Format != policyFormat {
-		return nil, fmt.Errorf("policy %s in redis has format %d, and this version of retryd reads format %d only", p.Policy.ID, p.Format, policyFormat)
+		return nil, otherFormat("policy", p.Policy.ID, p.Format, policyFormat)
 	}
-	rec.Policy, rec.CreateMS, rec.UpdateMS, rec.DeleteMS = p.Policy, p.CreateMS, p.UpdateMS, p.DeleteMS
-	return rec, nil
+	return &scheduler.PolicyRecord{
+		Namespace: namespace, Policy: p.Policy, Revision: revision, CreateMS: p.CreateMS, UpdateMS: p.UpdateMS, DeleteMS: p.DeleteMS,
+	}, nil
 }
 
 // Policy returns a policy as it is now, nil when there is none.
