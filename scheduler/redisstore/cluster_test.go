@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"strings"
@@ -140,6 +141,78 @@ func testSlotOnTheMove(t *testing.T, key func(s *redisstore.Store, last *schedul
 	}
 	wantDone(t, s.Commit(ctx, creations(100, 1)))
 	wantSound(ctx, t, s)
+}
+
+// TestSlotThatBeginsToMove shows that what is carried out while all its keys are
+// still there is carried out whole, also where it empties some of them.
+func TestSlotThatBeginsToMove(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	cluster := redistest.StartCluster(t, 2, 0)
+	waiting := dueTask
+	dead := func(id, queue string, ms int64) *scheduler.Task {
+		task := dueTask(id, queue, 0)
+		task.State, task.EndMS, task.ExpireMS, task.Fingerprint = scheduler.StateDead, ms, 1<<41, 7
+		return task
+	}
+	ended := func(id, queue string) *scheduler.Task {
+		task := dueTask(id, queue, 0)
+		task.State, task.ExpireMS = scheduler.StateSucceeded, 1<<41
+		return task
+	}
+	steps := map[string]struct{ were, are []*scheduler.Task }{
+		"the last one ends": {
+			were: []*scheduler.Task{waiting("a", "q", 1)},
+			are:  []*scheduler.Task{ended("a", "q")},
+		},
+		"the last of a fingerprint is replayed": {
+			were: []*scheduler.Task{dead("a", "q", 2), waiting("b", "q", 1)},
+			are:  []*scheduler.Task{waiting("a", "q", 1)},
+		},
+		"one dies as another is no longer dead": {
+			were: []*scheduler.Task{dead("a", "q", 2), waiting("b", "q", 1)},
+			are:  []*scheduler.Task{ended("a", "q"), dead("b", "q", 3)},
+		},
+		"the hours of all change": {},
+	}
+	for i := range 10 {
+		// In which order a script takes the hours is not known, so there are some.
+		step, queue, hour := steps["the hours of all change"], fmt.Sprint("q", i), int64(i+1)*scheduler.HourMS
+		step.were = append(step.were, waiting(queue, queue, hour))
+		step.are = append(step.are, waiting(queue, queue, 20*hour))
+		steps["the hours of all change"] = step
+	}
+	stores, changes := make(map[string]*redisstore.Store), make(map[string][]scheduler.Change)
+	for name, step := range steps {
+		s := newStore(t, redisstore.Config{URL: cluster.URL(), Prefix: fmt.Sprint("p", len(stores)), Shards: 1})
+		stores[name] = s
+		var first []scheduler.Change
+		for _, task := range step.were {
+			first = append(first, scheduler.Change{Key: task.Key, Task: task})
+		}
+		written := s.Commit(ctx, first)
+		wantDone(t, written)
+		for i, task := range step.are {
+			changes[name] = append(changes[name], scheduler.Change{Key: task.Key, Before: written[i].Task, Task: task})
+		}
+	}
+	from, slot := cluster.MasterOf(t, stores["the last one ends"].DueKey(0, queueQ))
+	to := cluster.Masters[0]
+	if to == from {
+		to = cluster.Masters[1]
+	}
+	from.Do(t, "CLUSTER", "SETSLOT", slot, "MIGRATING", to.Do(t, "CLUSTER", "MYID"))
+	for name, s := range stores {
+		for i, got := range s.Commit(ctx, changes[name]) {
+			if got.Err != nil || got.Status != scheduler.CommitDone {
+				t.Errorf("%s: change %d: status %d, error %v", name, i, got.Status, got.Err)
+			}
+		}
+	}
+	from.Do(t, "CLUSTER", "SETSLOT", slot, "STABLE")
+	for _, s := range stores {
+		wantSound(ctx, t, s)
+	}
 }
 
 func redisSlot(t *testing.T, s *redistest.Server, key string) string {

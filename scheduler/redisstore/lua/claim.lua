@@ -203,8 +203,10 @@ local function take(keys, prefix, names, records, slots, nonces, memory, id)
 end
 
 -- headOf returns the head of an index, and keeps heads in step with it if it has changed.
+-- On a Cluster, in a slot that is moving away, an index that has just been emptied is one
+-- that may not be read.
 local function headOf(keys, name, changed)
-  local head = call('ZRANGE', keys.due, 0, 0, 'WITHSCORES')[2]
+  local head = redis.pcall('ZRANGE', keys.due, 0, 0, 'WITHSCORES')[2]
   if changed then
     if head then
       call('ZADD', keys.heads, head, name)

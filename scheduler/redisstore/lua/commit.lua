@@ -30,8 +30,13 @@
 --          m it would have to be created, which this script does not
 --          F the record has a format that this script does not know
 -- Bound  O(changes * log of the indexes); the caller sends at most 100 changes
+--
+-- On a Cluster, in a slot that is moving away, a key that is not there may not be touched,
+-- and one that this script has emptied is not there any more: so nothing is put into a key
+-- after something was taken out, and what is read behind a write is read by pcall, whose
+-- error then means that nothing is left.
 
-local call, byte, sub = redis.call, string.byte, string.sub
+local call, pcall, byte, sub = redis.call, redis.pcall, string.byte, string.sub
 local read, pack = struct.unpack, struct.pack
 local FORMAT, SCHEDULED, LEASED, DEAD = 1, 1, 2, 4
 local NO_VERSION = string.rep('\0', 8)
@@ -231,7 +236,7 @@ local hints = {}
 local function lead(p)
   local head = p.head
   if p.reread then
-    head = tonumber(call('ZRANGE', p.key, 0, 0, 'WITHSCORES')[2])
+    head = tonumber(pcall('ZRANGE', p.key, 0, 0, 'WITHSCORES')[2])
   elseif p.low and (not head or p.low < head) then
     head = p.low
   end
@@ -256,7 +261,7 @@ end
 -- the last of them died, and which that is.
 local function sample(p)
   local fingerprint = sub(p.key, p.start, p.start + 15)
-  local first = call('ZRANGE', p.key, 0, 0, 'WITHSCORES')
+  local first = pcall('ZRANGE', p.key, 0, 0, 'WITHSCORES')
   if #first == 0 then
     call('HDEL', p.first, fingerprint)
     return
@@ -266,11 +271,11 @@ local function sample(p)
 end
 
 for _, p in ipairs(touched) do
-  if #p.rem > 0 then
-    call('ZREM', p.key, unpack(p.rem))
-  end
   if #p.add > 0 then
     call('ZADD', p.key, unpack(p.add))
+  end
+  if #p.rem > 0 then
+    call('ZREM', p.key, unpack(p.rem))
   end
   if p.kind == DUE then
     lead(p)
@@ -281,10 +286,14 @@ for _, p in ipairs(touched) do
   elseif p.kind == PRINT then
     sample(p)
   elseif p.kind == COUNT then
+    local zero = {}
     for field, by in pairs(p.sums) do
       if by ~= 0 and call('HINCRBY', p.key, field, by) == 0 then
-        call('HDEL', p.key, field)
+        zero[#zero + 1] = field
       end
+    end
+    if #zero > 0 then
+      call('HDEL', p.key, unpack(zero))
     end
   elseif p.kind == STATS then
     local new = false
@@ -305,6 +314,6 @@ for queues, names in pairs(known) do
 end
 if #hints > 0 then
   -- All is written: a user who may not publish must not be told that it failed.
-  redis.pcall('PUBLISH', ARGV[4], ARGV[5] .. table.concat(hints))
+  pcall('PUBLISH', ARGV[4], ARGV[5] .. table.concat(hints))
 end
 return reply
