@@ -181,6 +181,11 @@ func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (d *D
 			openMS = got.NowMS + fallbackInterval.Milliseconds()
 		}
 	}
+	lookMS, _ := t.LookMS()
+	if lookMS = max(lookMS, openMS); got.Err == nil && lookMS > got.NowMS && lookMS <= s.clock.nowMS() {
+		// Our clock runs ahead of the store's: asking again at once would only spin.
+		s.clock.correct(got.NowMS)
+	}
 	if len(got.Tasks) == 0 {
 		// It may have been carried out all the same, by this call or by a first try of
 		// it whose answer was lost: then the lease bears our nonce.

@@ -3,11 +3,14 @@ package scheduler_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/scheduler/memstore"
 )
 
 func (w *world) ask(r scheduler.NextRequest) scheduler.NextAnswer {
@@ -191,6 +194,40 @@ func TestNextRespectsPauseWindows(t *testing.T) {
 			[]any{scheduler.StateScheduled, true, "2000-01-02 08:00:00"})
 		equal(t, "delivery", w.load("a").Delivery, 0)
 	})
+}
+
+// After a failover the store's clock may be behind where it was before.
+func TestNextWaitsForTheStoresClock(t *testing.T) {
+	t.Parallel()
+	for name, pause := range map[string]time.Duration{"due": 0, "resumed": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var off atomic.Int64
+				store := &hooked{Store: memstore.New(memstore.Config{NowMS: func() int64 { return time.Now().UnixMilli() + off.Load() }})}
+				w := newWorld(t, store)
+				dueMS := w.report(failure("a")).Record.Decision.NextMS
+				if pause > 0 {
+					dueMS = time.Now().Add(pause).UnixMilli()
+					if _, err := w.s.PauseQueue(w.ctx, scheduler.QueueKey{Namespace: "ns", Name: "q"}, dueMS); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.pass(time.Until(time.UnixMilli(dueMS)))
+				off.Store(-5000)
+				claims := 0
+				store.afterClaim = func() {
+					if claims++; claims > 20 {
+						t.Fatal("it spins")
+					}
+				}
+				a := w.ask(scheduler.NextRequest{TaskID: "a", Wait: time.Minute, Lease: time.Minute})
+				if a.Leased == nil || w.s.NowMS() != dueMS {
+					t.Errorf("at %d, of a task due at %d: %+v", w.s.NowMS(), dueMS, a)
+				}
+			})
+		})
+	}
 }
 
 func TestDrainAnswersWaitingCallers(t *testing.T) {
