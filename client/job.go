@@ -89,18 +89,21 @@ func (s *shift) begin() {
 }
 
 func (s *shift) perform(ctx context.Context, j *job) {
-	// What is left in place when the handler ends its goroutine.
-	err := error(panicked("the handler called runtime.Goexit"))
+	var err error
+	returned := false
 	defer func() {
 		if v := recover(); v != nil {
 			s.log.ErrorContext(ctx, "handler panicked",
 				"task_id", j.attempt.TaskID, "attempt", j.attempt.Number,
 				"panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			err = panicked(fmt.Sprint(v))
+		} else if !returned {
+			err = panicked("the handler called runtime.Goexit")
 		}
 		s.performed(j, err)
 	}()
 	err = result(ctx, s.handle(ctx, j.attempt))
+	returned = true
 }
 
 // result is what a handler returned as a failure or a release; nil for success.

@@ -99,6 +99,8 @@ type hand struct {
 	shard int
 	// dealtAt is when it was dealt to before.
 	dealtAt uint64
+	// turn is how many hands of its queue are dealt to before.
+	turn int
 	// picks are whose credit it is, in the order in which it is used: so the few
 	// that may be due are spread over the subscriptions like the many.
 	picks []*Subscription
@@ -108,30 +110,25 @@ func (d *dispatcher) dealHands(hands []*hand) []*dealt {
 	if len(hands) == 0 {
 		return nil
 	}
-	// Whoever was dealt to longest ago comes first: when credit is short, a queue
-	// that is seldom due does not wait behind those that always are.
-	slices.SortStableFunc(hands, func(a, b *hand) int {
-		return cmp.Compare(a.q.shards[a.shard].dealtAt, b.q.shards[b.shard].dealtAt)
-	})
+	takeTurns(hands)
+	// Everything has something before a backlog has much.
+	for _, h := range hands {
+		if h.turn == 0 || h.share() == 1 {
+			d.give(h, 1)
+		}
+	}
 	playing := slices.Clone(hands)
 	for len(playing) > 0 {
 		still := playing[:0]
 		for _, h := range playing {
-			if len(h.picks) == maxPerTurn {
-				continue
+			if d.give(h, h.share()) {
+				still = append(still, h)
 			}
-			sub := h.q.pick()
-			if sub == nil {
-				continue
-			}
-			h.picks = append(h.picks, sub)
-			sub.reserved++
-			d.dealings++
-			h.q.shards[h.shard].dealtAt = d.dealings
-			still = append(still, h)
 		}
 		playing = still
 	}
+	// Few are not to wait until many are handed out.
+	slices.SortStableFunc(hands, func(a, b *hand) int { return cmp.Compare(len(a.picks), len(b.picks)) })
 	var claims []*dealt
 	for _, h := range hands {
 		if len(h.picks) > 0 {
@@ -142,6 +139,65 @@ func (d *dispatcher) dealHands(hands []*hand) []*dealt {
 	}
 	return claims
 }
+
+// takeTurns puts hands in the order in which they are dealt to: each queue's
+// first, then each one's second, and so on; and whoever was dealt to longest ago
+// comes first. When credit is short, a queue that is seldom due does not wait
+// behind those that always are, in however many shards these have something due.
+func takeTurns(hands []*hand) {
+	slices.SortStableFunc(hands, func(a, b *hand) int { return cmp.Compare(a.dealtAt, b.dealtAt) })
+	turns := make(map[*queue]int)
+	last := make(map[*queue]uint64)
+	for _, h := range hands {
+		h.turn = turns[h.q]
+		turns[h.q]++
+		if last[h.q] == 0 {
+			last[h.q] = h.q.lastDealt()
+		}
+	}
+	slices.SortStableFunc(hands, func(a, b *hand) int {
+		return cmp.Or(cmp.Compare(a.turn, b.turn), cmp.Compare(last[a.q], last[b.q]))
+	})
+}
+
+// lastDealt is the number of the dealing that was the queue's last.
+func (q *queue) lastDealt() uint64 {
+	var last uint64
+	for i := range q.shards {
+		last = max(last, q.shards[i].dealtAt)
+	}
+	return last
+}
+
+// give deals up to n more to a hand, and says whether it may be dealt to again.
+func (d *dispatcher) give(h *hand, n int) bool {
+	for range n {
+		if len(h.picks) == maxPerTurn {
+			return false
+		}
+		sub := h.q.pick()
+		if sub == nil {
+			return false
+		}
+		h.picks = append(h.picks, sub)
+		sub.reserved++
+		d.dealings++
+		h.q.shards[h.shard].dealtAt = d.dealings
+	}
+	return true
+}
+
+// share is how much is dealt at once. What is to be handed out of a backlog is
+// cheapest in few large claims, while credit for a single attempt must not lie
+// with those that have no more.
+func (h *hand) share() int {
+	if h.q.shards[h.shard].backlog {
+		return backlogShare
+	}
+	return 1
+}
+
+const backlogShare = 32
 
 // claim is what the hand has been dealt as a claim: a slot for each run of picks
 // of the same subscription.
@@ -269,6 +325,7 @@ func (d *dispatcher) take(c *dealt, got Claimed) {
 		sh.pausedMS = got.NextMS
 	}
 	sh.headMS = earlier(got.NextMS, sh.open(sh.notedMS))
+	sh.backlog = len(got.Tasks) > 0 && sh.headMS != 0 && sh.headMS <= got.NowMS
 	if len(got.Tasks) == 0 && !repeated && sh.headMS != 0 && sh.headMS <= got.NowMS {
 		// A claim that was not a repeat took nothing of what is due, which this
 		// version then cannot read: asking again at once would only spin. The recheck

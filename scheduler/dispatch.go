@@ -54,6 +54,8 @@ type queueShard struct {
 	// this one has paused or resumed it since the claim under way was dealt.
 	pausedMS int64
 	repaused bool
+	// backlog is whether more was due after the last claim than it took.
+	backlog bool
 	// dealtAt is the number of the dealing that was the last for it.
 	dealtAt uint64
 	// unsure is the last claim when its answer did not come: it is repeated, so
