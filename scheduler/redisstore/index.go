@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -13,42 +14,68 @@ import (
 // maxBrowsed is how many places one part of an index has at the most.
 const maxBrowsed = 1000
 
-// Heads returns the earliest LookMS of each queue, by shard.
+// Heads returns the earliest LookMS of each queue, by shard. Each command reads one
+// key: on a Cluster it is answered also while its slot is on the move, when a script
+// waits for all of its keys to be in one place.
 func (s *Store) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]int64, error) {
-	members := make([]any, len(queues))
+	names := make([]string, len(queues))
 	out := make([][]int64, len(queues))
 	for i, q := range queues {
-		members[i] = member(q.Namespace, q.Name)
+		names[i] = member(q.Namespace, q.Name)
 		out[i] = make([]int64, s.Shards())
 	}
-	// One script asks one shard for a bounded number of queues.
+	// One command asks one shard for a bounded number of queues.
 	parts := (len(queues) + maxPerScript - 1) / maxPerScript
-	calls := make([]*call, parts*s.Shards())
-	for i := range calls {
+	heads := make([]*redis.FloatSliceCmd, parts*s.Shards())
+	pauses := make([]*redis.SliceCmd, len(heads))
+	s.pipelined(ctx, len(heads), func(pipe redis.Pipeliner, i int) {
 		shard, from := i/parts, i%parts*maxPerScript
-		calls[i] = &call{
-			script: s.scripts.heads,
-			keys:   []string{s.keys.heads(shard), s.keys.paused(shard)},
-			args:   append([]any{s.nowArg()}, members[from:min(len(members), from+maxPerScript)]...),
-		}
-	}
-	if err := s.runAll(ctx, calls); err != nil {
-		return nil, err
-	}
-	for i, c := range calls {
+		some := names[from:min(len(names), from+maxPerScript)]
+		heads[i] = pipe.ZMScore(ctx, s.keys.heads(shard), some...)
+		pauses[i] = pipe.HMGet(ctx, s.keys.paused(shard), some...)
+	})
+	var nowMS int64
+	for i := range heads {
 		shard, from := i/parts, i%parts*maxPerScript
-		if len(c.reply) != len(c.args)-1 {
-			return nil, errReply
+		scores, err1 := heads[i].Result()
+		ends, err2 := pauses[i].Result()
+		if err := cmp.Or(err1, err2); err != nil {
+			return nil, s.failure("read the heads", err)
 		}
-		for n, v := range c.reply {
-			ms, ok := scoreOf(v)
-			if !ok {
-				return nil, errReply
+		for n, score := range scores {
+			headMS := int64(score)
+			if kept, paused := ends[n].(string); paused && headMS != 0 {
+				// Few queues are paused, and only with these it matters what time it is.
+				var err error
+				if nowMS == 0 {
+					if nowMS, err = s.Now(ctx); err != nil {
+						return nil, err
+					}
+				}
+				if headMS, err = openHead(headMS, kept, nowMS); err != nil {
+					return nil, err
+				}
 			}
-			out[from+n][shard] = ms
+			out[from+n][shard] = headMS
 		}
 	}
 	return out, nil
+}
+
+// openHead is what Heads tells of a queue's earliest LookMS beside what is kept of its
+// pause.
+func openHead(headMS int64, kept string, nowMS int64) (int64, error) {
+	untilMS, err := strconv.ParseInt(kept, 10, 64)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("end of a pause in redis: %w", err)
+	case untilMS == 0:
+		return 0, nil
+	case untilMS <= nowMS:
+		return headMS, nil
+	default:
+		return max(headMS, untilMS), nil
+	}
 }
 
 // Due returns a page of what is due, of at most 100 tasks.

@@ -21,9 +21,6 @@ var claimLua string
 //go:embed lua/page.lua
 var pageLua string
 
-//go:embed lua/heads.lua
-var headsLua string
-
 //go:embed lua/count_queue.lua
 var countQueueLua string
 
@@ -64,7 +61,7 @@ type scripts struct {
 	claim          *script
 	// page reads tasks in the order of an index, browse places alone.
 	page, browse             *script
-	heads, countQueue, pause *script
+	countQueue, pause        *script
 	forgetQueue, forgetGroup *script
 	// put writes policies and jobs.
 	put *script
@@ -77,7 +74,6 @@ func newScripts() scripts {
 		claim:       newScript("claim", "allow-oom", "", claimLua),
 		page:        newScript("page", "no-writes", "local WITH_RECORDS = true\n", pageLua),
 		browse:      newScript("browse", "no-writes", "local WITH_RECORDS = false\n", pageLua),
-		heads:       newScript("heads", "no-writes", "", headsLua),
 		countQueue:  newScript("count_queue", "no-writes", "", countQueueLua),
 		pause:       newScript("pause", "allow-oom", "", pauseLua),
 		forgetQueue: newScript("forget_queue", "allow-oom", "", forgetQueueLua),
@@ -88,7 +84,7 @@ func newScripts() scripts {
 
 func (s *scripts) all() []*script {
 	return []*script{
-		s.create, s.change, s.claim, s.page, s.browse, s.heads, s.countQueue, s.pause, s.forgetQueue, s.forgetGroup, s.put,
+		s.create, s.change, s.claim, s.page, s.browse, s.countQueue, s.pause, s.forgetQueue, s.forgetGroup, s.put,
 	}
 }
 
