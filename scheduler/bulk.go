@@ -62,25 +62,40 @@ const (
 // go on; only when none has, it is the error. Whoever has lost an answer calls
 // again without After: what has been moved is no longer found.
 func (s *Scheduler) ReplayMany(ctx context.Context, b Bulk) (Moved, error) {
-	bad := b.only(StateDead, "replayed")
-	return s.moveMany(ctx, b, bad, s.replayJob)
+	return s.moveMany(ctx, b, b.ValidateReplay(), s.replayJob)
 }
 
 // ReleaseHeld schedules the next attempts of HELD tasks of one condition, at most
 // MaxMoved, as ReplayMany does those of dead letters. Retries that are used up
 // keep none of them back.
 func (s *Scheduler) ReleaseHeld(ctx context.Context, b Bulk) (Moved, error) {
-	bad := b.only(StateHeld, "released")
-	if b.Filter.Condition == "" {
-		bad = append(bad, violation("condition", "is missing: tasks are released by the condition that they are held for"))
-	}
-	return s.moveMany(ctx, b, bad, s.releaseJob)
+	return s.moveMany(ctx, b, b.ValidateRelease(), s.releaseJob)
 }
 
 // DiscardMany discards HELD or DEAD tasks, at most MaxMoved. Which of them has to
 // be said, by the filter's state or by what only tasks in that state have.
 func (s *Scheduler) DiscardMany(ctx context.Context, b Bulk) (Moved, error) {
-	bad := b.Filter.check()
+	return s.moveMany(ctx, b, b.ValidateDiscard(), func(t *Task, _ func(int64) int64) *commitJob { return s.discardJob(t) })
+}
+
+// ValidateReplay says what is wrong with b for [Scheduler.ReplayMany], and fills in
+// what follows from the rest of it.
+func (b *Bulk) ValidateReplay() []policy.Violation {
+	return append(b.only(StateDead, "replayed"), b.checkRate()...)
+}
+
+// ValidateRelease is ValidateReplay for [Scheduler.ReleaseHeld].
+func (b *Bulk) ValidateRelease() []policy.Violation {
+	bad := b.only(StateHeld, "released")
+	if b.Filter.Condition == "" {
+		bad = append(bad, violation("condition", "is missing: tasks are released by the condition that they are held for"))
+	}
+	return append(bad, b.checkRate()...)
+}
+
+// ValidateDiscard is ValidateReplay for [Scheduler.DiscardMany].
+func (b *Bulk) ValidateDiscard() []policy.Violation {
+	bad := b.Filter.Validate()
 	switch b.Filter.State {
 	case StateHeld, StateDead:
 	case StateUnknown:
@@ -91,7 +106,7 @@ func (s *Scheduler) DiscardMany(ctx context.Context, b Bulk) (Moved, error) {
 	if b.Rate != 0 {
 		bad = append(bad, violation("rate", "is %v; it must be left out, since nothing falls due when tasks are discarded", b.Rate))
 	}
-	return s.moveMany(ctx, b, bad, func(t *Task, _ func(int64) int64) *commitJob { return s.discardJob(t) })
+	return bad
 }
 
 // only holds the filter to a state.
@@ -104,14 +119,20 @@ func (b *Bulk) only(state State, verb string) []policy.Violation {
 	default:
 		bad = append(bad, violation("state", "is %s; only %s tasks can be %s", b.Filter.State, state, verb))
 	}
-	return append(bad, b.Filter.check()...)
+	return append(bad, b.Filter.Validate()...)
 }
 
-// moveMany does what job does to each task of the filter, which has been checked.
-func (s *Scheduler) moveMany(ctx context.Context, b Bulk, bad []policy.Violation, job func(t *Task, dueMS func(nowMS int64) int64) *commitJob) (Moved, error) {
-	if b.Rate != 0 && (math.IsNaN(b.Rate) || b.Rate < MinRate || b.Rate > MaxRate) {
-		bad = append(bad, violation("rate", "is %v attempts a second; it must be from %v to %d, or 0 for all at once", b.Rate, MinRate, MaxRate))
+func (b *Bulk) checkRate() []policy.Violation {
+	within := b.Rate >= MinRate && b.Rate <= MaxRate
+	if b.Rate == 0 || within {
+		return nil
 	}
+	return []policy.Violation{violation("rate", "is %v attempts a second; it must be from %v to %d, or 0 for all at once", b.Rate, MinRate, MaxRate)}
+}
+
+// moveMany does what job does to each task of the filter, which has been checked:
+// bad is what is wrong with b.
+func (s *Scheduler) moveMany(ctx context.Context, b Bulk, bad []policy.Violation, job func(t *Task, dueMS func(nowMS int64) int64) *commitJob) (Moved, error) {
 	if len(bad) > 0 {
 		return Moved{}, Invalid(bad...)
 	}

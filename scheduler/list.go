@@ -26,9 +26,9 @@ type TaskFilter struct {
 	DeadReason                      policy.Reason
 }
 
-// check says what contradicts itself in the filter, and fills in the state that
+// Validate says what contradicts itself in the filter, and fills in the state that
 // follows from the rest of it.
-func (f *TaskFilter) check() []policy.Violation {
+func (f *TaskFilter) Validate() []policy.Violation {
 	var bad []policy.Violation
 	refuse := func(field, format string, args ...any) { bad = append(bad, violation(field, format, args...)) }
 	if f.State != StateUnknown && !f.State.Live() {
@@ -109,7 +109,7 @@ const loadedAtOnce = 100
 // those by time and id, over all shards. A page may be short, and even empty,
 // though more follow. A filter that contradicts itself is KindInvalid.
 func (s *Scheduler) Tasks(ctx context.Context, namespace string, f TaskFilter, after Cursor, limit int) (TaskPage, error) {
-	if bad := f.check(); len(bad) > 0 {
+	if bad := f.Validate(); len(bad) > 0 {
 		return TaskPage{}, Invalid(bad...)
 	}
 	want := limit

@@ -258,7 +258,7 @@ func TestBulkCallsRefuse(t *testing.T) {
 		"a replay, all bad": {func() error {
 			_, err := s.tasks.ReplayTasks(s.ctx(), &retryv1.ReplayTasksRequest{Namespace: "?", Rate: -1, PageToken: "?"})
 			return err
-		}, []string{"namespace", "rate", "page_token"}},
+		}, []string{"namespace", "page_token", "rate"}},
 	} {
 		if got := tell(tc.call()); got.reason != "INVALID_REQUEST" || !slices.Equal(got.violations, tc.want) {
 			t.Errorf("%s: %+v", name, got)

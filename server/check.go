@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -70,6 +71,16 @@ func (c *checker) merge(unreadable, wrong []policy.Violation) {
 	}
 	for _, v := range wrong {
 		c.add(v.Field, "%s", cmp.Or(why[v.Field], v.Description))
+	}
+}
+
+// also adds what is wrong with fields in which nothing was found until now.
+func (c *checker) also(wrong []policy.Violation) {
+	for _, v := range wrong {
+		known := slices.ContainsFunc(c.violations, func(found policy.Violation) bool { return found.Field == c.at+v.Field })
+		if !known {
+			c.add(v.Field, "%s", v.Description)
+		}
 	}
 }
 

@@ -85,6 +85,8 @@ func (c *checker) state(s retryv1.Task_State) scheduler.State {
 	return scheduler.State(s)
 }
 
+// fingerprint reads a fingerprint. Of one that cannot be read follows what follows
+// of any, so it stands for one.
 func (c *checker) fingerprint(s string) scheduler.Fingerprint {
 	if s == "" {
 		return 0
@@ -92,10 +94,12 @@ func (c *checker) fingerprint(s string) scheduler.Fingerprint {
 	f, ok := scheduler.ParseFingerprint(s)
 	if !ok || f == 0 {
 		c.add("fingerprint", "is %s; allowed: 16 hexadecimal digits in lower case, as Task.fingerprint has them", policy.Quote(s))
+		return 1
 	}
 	return f
 }
 
+// deadReason reads a reason, as fingerprint does a fingerprint.
 func (c *checker) deadReason(r retryv1.Reason) policy.Reason {
 	if r == retryv1.Reason_REASON_UNSPECIFIED {
 		return policy.ReasonUnspecified
@@ -103,7 +107,7 @@ func (c *checker) deadReason(r retryv1.Reason) policy.Reason {
 	if r < retryv1.Reason_REASON_NON_RETRYABLE || r > retryv1.Reason_REASON_LEASES_EXPIRED {
 		c.add("dead_reason", "is %s; allowed: NON_RETRYABLE, RETRIES_EXHAUSTED, RULE_RETRIES_EXHAUSTED, MAX_ELAPSED, DEADLINE, NO_MORE_DATES, NO_POLICY, LEASES_EXPIRED, or none",
 			strings.TrimPrefix(r.String(), "REASON_"))
-		return policy.ReasonUnspecified
+		return policy.ReasonNonRetryable
 	}
 	return policy.Reason(r)
 }
@@ -116,17 +120,17 @@ type mover interface {
 	GetPageToken() string
 }
 
-// bulk checks a request to do something to many tasks.
-func (c *checker) bulk(kind string, r mover) (scheduler.Bulk, listing) {
+// bulk checks a request to do something to many tasks, with what validate finds.
+func (c *checker) bulk(kind string, r mover, validate func(*scheduler.Bulk) []policy.Violation) (scheduler.Bulk, listing) {
 	f, list := c.tasks(kind, r)
 	// A token of what was only counted would skip that much of what is to be moved.
 	list.filter = append(list.filter, fmt.Sprint(r.GetValidateOnly()))
 	var rate float64
 	if r, ok := r.(interface{ GetRate() float64 }); ok {
-		rate = c.rate(r.GetRate())
+		rate = r.GetRate()
 	}
 	at := c.position(list, r.GetPageToken())
-	return scheduler.Bulk{
+	b := scheduler.Bulk{
 		Namespace:    list.namespace,
 		Filter:       f,
 		After:        at.cursor,
@@ -134,13 +138,7 @@ func (c *checker) bulk(kind string, r mover) (scheduler.Bulk, listing) {
 		StartMS:      at.startMS,
 		UntilMS:      at.untilMS,
 		ValidateOnly: r.GetValidateOnly(),
-	}, list
-}
-
-func (c *checker) rate(rate float64) float64 {
-	within := rate >= scheduler.MinRate && rate <= scheduler.MaxRate
-	if rate != 0 && !within {
-		c.add("rate", "is %v; allowed: %v to %d a second, or 0 for all at once", rate, scheduler.MinRate, scheduler.MaxRate)
 	}
-	return rate
+	c.also(validate(&b))
+	return b, list
 }

@@ -62,18 +62,31 @@ func TestCheckTaskFilter(t *testing.T) {
 		{"replay, all bad", func(c *checker) {
 			c.bulk("replay", &retryv1.ReplayTasksRequest{
 				Namespace: "?", Queue: "?", Fingerprint: "?", Group: "?", Policy: "?", Job: "?", Environment: "?", DeadReason: -1, Rate: -1, PageToken: "?",
-			})
-		}, []string{"namespace", "queue", "fingerprint", "group", "policy", "job", "environment", "dead_reason", "rate", "page_token"}},
+			}, (*scheduler.Bulk).ValidateReplay)
+		}, []string{"namespace", "queue", "fingerprint", "group", "policy", "job", "environment", "dead_reason", "page_token", "rate"}},
 		{"discard, all bad", func(c *checker) {
 			c.bulk("discard", &retryv1.DiscardTasksRequest{
 				Namespace: "?", State: 99, Queue: "?", Condition: "?", Fingerprint: "?", Group: "?", Policy: "?", Job: "?", Environment: "?", DeadReason: -1, PageToken: "?",
-			})
+			}, (*scheduler.Bulk).ValidateDiscard)
 		}, []string{"namespace", "state", "queue", "condition", "fingerprint", "group", "policy", "job", "environment", "dead_reason", "page_token"}},
 		{"release, all bad", func(c *checker) {
 			c.bulk("release", &retryv1.ReleaseHeldRequest{
 				Namespace: "?", Condition: "?", Queue: "?", Group: "?", Policy: "?", Job: "?", Environment: "?", Rate: -1, PageToken: "?",
-			})
-		}, []string{"namespace", "queue", "condition", "group", "policy", "job", "environment", "rate", "page_token"}},
+			}, (*scheduler.Bulk).ValidateRelease)
+		}, []string{"namespace", "queue", "condition", "group", "policy", "job", "environment", "page_token", "rate"}},
+		{"release, something bad and something missing", func(c *checker) {
+			c.bulk("release", &retryv1.ReleaseHeldRequest{Queue: "?", Rate: -1}, (*scheduler.Bulk).ValidateRelease)
+		}, []string{"queue", "condition", "rate"}},
+		{"discard, something bad and something missing", func(c *checker) {
+			c.bulk("discard", &retryv1.DiscardTasksRequest{Queue: "?"}, (*scheduler.Bulk).ValidateDiscard)
+		}, []string{"queue", "state"}},
+		{"discard, something bad and a contradiction", func(c *checker) {
+			c.bulk("discard", &retryv1.DiscardTasksRequest{State: retryv1.Task_STATE_DEAD, Condition: "c", PageToken: "?"}, (*scheduler.Bulk).ValidateDiscard)
+		}, []string{"page_token", "condition"}},
+		{"discard by what cannot be read", func(c *checker) {
+			c.bulk("discard", &retryv1.DiscardTasksRequest{Fingerprint: "?"}, (*scheduler.Bulk).ValidateDiscard)
+			c.bulk("discard", &retryv1.DiscardTasksRequest{DeadReason: 99}, (*scheduler.Bulk).ValidateDiscard)
+		}, []string{"fingerprint", "dead_reason"}},
 	})
 	var c checker
 	f, _ := c.tasks("tasks", &retryv1.ListTasksRequest{
@@ -91,7 +104,9 @@ func TestCheckTaskFilter(t *testing.T) {
 func TestCheckRate(t *testing.T) {
 	t.Parallel()
 	rate := func(rate float64) func(c *checker) {
-		return func(c *checker) { c.bulk("replay", &retryv1.ReplayTasksRequest{Rate: rate}) }
+		return func(c *checker) {
+			c.bulk("replay", &retryv1.ReplayTasksRequest{Rate: rate}, (*scheduler.Bulk).ValidateReplay)
+		}
 	}
 	bad := []string{"rate"}
 	runChecks(t, []check{
@@ -114,7 +129,7 @@ func TestPositions(t *testing.T) {
 		r := &retryv1.ReplayTasksRequest{Namespace: "n", Queue: "q", Rate: 10}
 		change(r)
 		var c checker
-		b, list := c.bulk("replay", r)
+		b, list := c.bulk("replay", r, (*scheduler.Bulk).ValidateReplay)
 		return b, list, c.err()
 	}
 	_, list, _ := ask(func(*retryv1.ReplayTasksRequest) {})

@@ -146,6 +146,7 @@ func TestListTasksRefuses(t *testing.T) {
 		"a fingerprint of others":  {&retryv1.ListTasksRequest{State: retryv1.Task_STATE_HELD, Fingerprint: "00000000000000ff"}, []string{"fingerprint"}},
 		"a reason of the living":   {&retryv1.ListTasksRequest{State: retryv1.Task_STATE_SCHEDULED, DeadReason: retryv1.Reason_REASON_DEADLINE}, []string{"dead_reason"}},
 		"a condition and a reason": {&retryv1.ListTasksRequest{Condition: "c", DeadReason: retryv1.Reason_REASON_DEADLINE}, []string{"dead_reason"}},
+		"both and a long page":     {&retryv1.ListTasksRequest{Condition: "c", DeadReason: retryv1.Reason_REASON_DEADLINE, PageSize: 1001}, []string{"page_size", "dead_reason"}},
 		"pages":                    {&retryv1.ListTasksRequest{Namespace: "?", PageSize: 1001, PageToken: "?"}, []string{"namespace", "page_size", "page_token"}},
 	} {
 		_, err := s.tasks.ListTasks(s.ctx(), tc.r)

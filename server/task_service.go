@@ -98,6 +98,7 @@ func (h *taskService) ListTasks(ctx context.Context, r *retryv1.ListTasksRequest
 	f, list := c.tasks("tasks", r)
 	size := c.pageSize(r.GetPageSize())
 	at := c.position(list, r.GetPageToken())
+	c.also(f.Validate())
 	if err := c.err(); err != nil {
 		return nil, err
 	}
