@@ -19,9 +19,9 @@ const (
 	ReasonMaxElapsed
 	ReasonDeadline
 	ReasonNoMoreDates
-	// ReasonNoPolicy and ReasonLeasesExpired are given by the scheduler, never by
-	// Decide (but for ReasonNoPolicy with a nil policy).
+	// ReasonNoPolicy is that of a nil policy.
 	ReasonNoPolicy
+	// ReasonLeasesExpired is given by the scheduler, never by Decide.
 	ReasonLeasesExpired
 )
 
@@ -105,6 +105,7 @@ func Decide(c *Compiled, st State, f Failure, nowMS int64) Decision {
 	}
 	if c == nil {
 		d.Action, d.Reason = ActionDeadLetter, ReasonNoPolicy
+		d.Steps = []Step{{Code: StepNoPolicy}}
 		return d
 	}
 	s := newStepList()

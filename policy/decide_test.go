@@ -3,6 +3,7 @@ package policy_test
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -351,6 +352,9 @@ func TestDecideIsTotal(t *testing.T) {
 	d := policy.Decide(nil, failed(1), status(500), noonMS)
 	if d.Action != policy.ActionDeadLetter || d.Reason != policy.ReasonNoPolicy {
 		t.Errorf("nil policy: %v %v", d.Action, d.Reason)
+	}
+	if got := policy.Explain(d.Steps); len(got) != 1 || !strings.Contains(got[0], "no policy") {
+		t.Errorf("nil policy: %q", got)
 	}
 	d = policy.Decide(&policy.Compiled{}, failed(1), status(500), noonMS)
 	if d.Action != policy.ActionDeadLetter {

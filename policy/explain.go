@@ -30,6 +30,8 @@ func (s Step) arg(i int) int64 {
 func (s Step) sentence() string {
 	a := s.arg
 	switch s.Code {
+	case StepNoPolicy:
+		return "The task has no policy: its job names none for its environment, and none of its own."
 	case StepPermanent:
 		return "The failure is permanent: it is never retried, whatever the policy says."
 	case StepRule:

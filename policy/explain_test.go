@@ -211,7 +211,7 @@ func TestStepCodesGolden(t *testing.T) {
 		policy.StepRetryAfterCapped, policy.StepRetryAfterUsed, policy.StepRetryAfterShorter,
 		policy.StepRetryAfterSpread, policy.StepRetryAfterDate, policy.StepRetryAfterDateLater, policy.StepWindow,
 		policy.StepWindowsMore, policy.StepWindowsFirstFree, policy.StepWindowsIgnored, policy.StepMaxElapsed,
-		policy.StepDeadline, policy.StepScheduled,
+		policy.StepDeadline, policy.StepScheduled, policy.StepNoPolicy,
 	}
 	for i, code := range codes {
 		if int(code) != i+1 {

@@ -102,6 +102,8 @@ const (
 	StepDeadline StepCode = 32
 	// StepScheduled: the outcome. The next attempt, its moment, the delay.
 	StepScheduled StepCode = 33
+	// StepNoPolicy: there is no policy to retry by. No figures.
+	StepNoPolicy StepCode = 34
 )
 
 func floatArg(f float64) int64 { return int64(math.Float64bits(f)) }

@@ -452,6 +452,7 @@ func TestJobWithoutAPolicyMakesDeadLetters(t *testing.T) {
 		w.createJob(billing(func(j *scheduler.Job) { j.Policy = "" }))
 		a := w.report(failure("a", of("billing", "test"), keyed("k")))
 		equal(t, "decision", []any{a.Record.Decision.Action, a.Record.Decision.Reason}, []any{policy.ActionDeadLetter, policy.ReasonNoPolicy})
+		equal(t, "explanation", policy.Explain(a.Record.Decision.Steps), []string{"The task has no policy: its job names none for its environment, and none of its own."})
 		w.sameAnswer(a, w.report(failure("a", of("billing", "test"), keyed("k"))))
 		task := w.wantState("a", scheduler.StateDead)
 		equal(t, "kept for", task.ExpireMS-task.EndMS, (30 * 24 * time.Hour).Milliseconds())

@@ -163,12 +163,8 @@ func (s *Scheduler) fail(ctx context.Context, t *Task, r *Report, attempt int, n
 	if r.lease != nil {
 		rec.Fence = r.lease.Fence
 	}
-	if pol.compiled == nil {
-		rec.Decision = policy.Decision{Action: policy.ActionDeadLetter, Reason: policy.ReasonNoPolicy, Attempt: attempt}
-	} else {
-		rec.PolicyRevision = pol.revision
-		rec.Decision = policy.Decide(pol.compiled, t.policyState(attempt), *r.Failure, nowMS)
-	}
+	rec.PolicyRevision = pol.revision
+	rec.Decision = policy.Decide(pol.compiled, t.policyState(attempt), *r.Failure, nowMS)
 	next := *t
 	if next.FirstFailureMS == 0 {
 		next.FirstFailureMS = nowMS
