@@ -27,7 +27,8 @@ const (
 type Trigger int32
 
 const (
-	// Nothing did but the caller: it is the caller's own first attempt.
+	// Nothing did but the caller: it is the caller's own first attempt, or one that succeeded while the
+	// task was HELD or DEAD.
 	Trigger_TRIGGER_UNSPECIFIED Trigger = 0
 	// The policy scheduled the attempt after a failure.
 	Trigger_TRIGGER_RETRY Trigger = 1
@@ -345,8 +346,9 @@ type Task struct {
 	Group string `protobuf:"bytes,6,opt,name=group,proto3" json:"group,omitempty"`
 	// Where the task stands.
 	State Task_State `protobuf:"varint,7,opt,name=state,proto3,enum=retry.v1.Task_State" json:"state,omitempty"`
-	// The number of the attempt in turn while the task is SCHEDULED or LEASED, else of the last one
-	// made. Numbers start from 1 and never restart, not even with a replay.
+	// The number of the attempt in turn while the task is SCHEDULED or LEASED, else of the last one that
+	// was: it was made, unless the task was cancelled or died while that attempt was still to come or
+	// under a lease. Numbers start from 1 and never restart, not even with a replay.
 	Attempt int32 `protobuf:"varint,8,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// 1, and one more with every replay out of the dead letters. Retries, first failure, counts of
 	// rules and last delay start afresh in each generation.
@@ -574,7 +576,7 @@ type AttemptRecord struct {
 	Attempt int32 `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// The generation that the attempt belongs to, from 1.
 	Generation int32 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	// What led to the attempt. TRIGGER_UNSPECIFIED with the caller's own first attempt.
+	// What led to the attempt. TRIGGER_UNSPECIFIED where nothing did but the caller.
 	Trigger Trigger `protobuf:"varint,3,opt,name=trigger,proto3,enum=retry.v1.Trigger" json:"trigger,omitempty"`
 	// When the report of the attempt was taken. What the caller says of the time of a failure stands in
 	// failure.time.
