@@ -9,6 +9,10 @@ type QueueStore interface {
 	// from its first task on, or from its pause; see ForgetQueues.
 	Queues(ctx context.Context, shard int, after QueueKey, limit int) ([]QueueKey, error)
 
+	// DueQueues returns a page of the queues in which a shard has something due, the
+	// longest due first, paused ones too: at most limit behind the first skip.
+	DueQueues(ctx context.Context, shard, skip, limit int) ([]QueueKey, error)
+
 	// CountQueues returns what is counted of each queue, over all shards, in order.
 	CountQueues(ctx context.Context, queues []QueueKey) ([]QueueCount, error)
 

@@ -91,22 +91,28 @@ func (w *sweeper) sweepEnding(ctx context.Context, shard int) error {
 // sweepDue ends the attempts whose leases have expired too often, in the queues
 // for which this replica has no worker.
 func (w *sweeper) sweepDue(ctx context.Context, shard int) error {
-	var after QueueKey
+	// What is ended moves the queues behind it: so all that are due are asked for
+	// before any is swept.
+	var due []QueueKey
 	for {
-		queues, err := w.s.store.Queues(ctx, shard, after, sweepPage)
-		if err != nil || len(queues) == 0 {
+		page, err := w.s.store.DueQueues(ctx, shard, len(due), sweepPage)
+		if err != nil {
 			return err
 		}
-		for _, q := range queues {
-			if w.s.dispatcher.serves(q) {
-				continue
-			}
-			if err := w.sweepQueue(ctx, q, shard); err != nil {
-				return err
-			}
+		due = append(due, page...)
+		if len(page) < sweepPage {
+			break
 		}
-		after = queues[len(queues)-1]
 	}
+	for _, q := range due {
+		if w.s.dispatcher.serves(q) {
+			continue
+		}
+		if err := w.sweepQueue(ctx, q, shard); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sweepQueue looks at some of what is due in a queue, from where the last pass

@@ -26,8 +26,8 @@ const (
 	// StatSuccesses: a task succeeded; StatAttempts adds up the attempts it took.
 	StatSuccesses
 	StatAttempts
-	// StatSecondAttempts: an attempt 2 was reported; StatSecondSuccesses: it
-	// succeeded.
+	// StatSecondAttempts: an attempt 2 was reported that no replay had made;
+	// StatSecondSuccesses: it succeeded.
 	StatSecondAttempts
 	StatSecondSuccesses
 	// StatGrowth: tasks that have come under way (SCHEDULED, LEASED), less those
@@ -93,7 +93,7 @@ func TallyOf(before, after *Task, atMS int64) Tally {
 			st[StatRetried] = one(!rec.Success && rec.Decision.Action == policy.ActionRetry)
 		}
 	}
-	if rec != nil && rec.Attempt == 2 {
+	if rec != nil && rec.Attempt == 2 && after.Generation == 1 {
 		st[StatSecondAttempts], st[StatSecondSuccesses] = 1, one(rec.Success)
 	}
 	st[StatDead] = one(after.in(StateDead) && !before.in(StateDead))

@@ -102,6 +102,10 @@ func TestTallyOf(t *testing.T) {
 			before: inState(leased), after: inState(scheduled, recorded(failed(2))), leased: -1,
 			stats: stats{scheduler.StatSecondAttempts: 1}, grouped: scheduler.GroupCount{InProgress: -1},
 		},
+		"a replay failed with attempt 2": {
+			before: inState(leased, fresh), after: inState(scheduled, fresh, recorded(failed(2))), leased: -1,
+			grouped: scheduler.GroupCount{InProgress: -1},
+		},
 		"failed for the last time": {
 			before: inState(leased), after: inState(dead, recorded(failed(2))), leased: -1, left: failedHour,
 			stats:   stats{scheduler.StatSecondAttempts: 1, scheduler.StatDead: 1, scheduler.StatGrowth: -1},

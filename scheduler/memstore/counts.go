@@ -1,8 +1,10 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
 	"maps"
+	"slices"
 
 	"github.com/retryd/retryd/scheduler"
 )
@@ -85,6 +87,26 @@ func (s *Store) queuesAfter(shard int, after scheduler.QueueKey, limit int) []sc
 		return len(out) < limit
 	})
 	return out
+}
+
+// DueQueues returns a page of the queues in which a shard has something due.
+func (s *Store) DueQueues(_ context.Context, shard, skip, limit int) ([]scheduler.QueueKey, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	nowMS := s.nowMS()
+	heads := make(map[scheduler.QueueKey]int64)
+	var out []scheduler.QueueKey
+	// In the order of their names, which those keep that are due since the same time.
+	s.shard[shard].queues.Scan(func(id queueID, _ *queue) bool {
+		q := id.key()
+		if head := s.head(q, shard); head != 0 && head <= nowMS {
+			out, heads[q] = append(out, q), head
+		}
+		return true
+	})
+	slices.SortStableFunc(out, func(a, b scheduler.QueueKey) int { return cmp.Compare(heads[a], heads[b]) })
+	out = out[min(skip, len(out)):]
+	return out[:min(limit, len(out))], nil
 }
 
 // CountQueues returns what is counted of queues.

@@ -23,6 +23,26 @@ func (s *Store) Queues(ctx context.Context, shard int, after scheduler.QueueKey,
 	if err != nil {
 		return nil, s.failure("list the queues", err)
 	}
+	return queuesOf(names)
+}
+
+// DueQueues returns a page of the queues in which a shard has something due.
+func (s *Store) DueQueues(ctx context.Context, shard, skip, limit int) ([]scheduler.QueueKey, error) {
+	nowMS, err := s.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names, err := s.client.ZRangeArgs(ctx, redis.ZRangeArgs{
+		Key: s.keys.heads(shard), Start: "-inf", Stop: strconv.FormatInt(nowMS, 10), ByScore: true, Offset: int64(skip), Count: int64(limit),
+	}).Result()
+	if err != nil {
+		return nil, s.failure("list the queues with something due", err)
+	}
+	return queuesOf(names)
+}
+
+// queuesOf takes the members of an index of queues apart.
+func queuesOf(names []string) ([]scheduler.QueueKey, error) {
 	var out []scheduler.QueueKey
 	for _, m := range names {
 		namespace, name, err := splitMember(m)

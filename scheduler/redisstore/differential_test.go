@@ -281,6 +281,12 @@ func (m *machine) heads(t *rapid.T) {
 	got, err1 := m.redis.Heads(m.ctx, queues)
 	want, err2 := m.model.Heads(m.ctx, queues)
 	same(t, "heads", []any{got, err1}, []any{want, err2})
+	shard, skip, limit := anyShard(t), rapid.IntRange(0, 2).Draw(t, "skip"), rapid.IntRange(1, 3).Draw(t, "limit")
+	due, err1 := m.redis.DueQueues(m.ctx, shard, skip, limit)
+	wantDue, err2 := m.model.DueQueues(m.ctx, shard, skip, limit)
+	if len(due)+len(wantDue) > 0 {
+		same(t, "due queues", []any{due, err1}, []any{wantDue, err2})
+	}
 }
 
 // queues compares what is known and counted of queues, sometimes after those of no

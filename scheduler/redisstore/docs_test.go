@@ -134,6 +134,7 @@ func wantWholeWork(t *testing.T, url string) {
 		"browse":       func() error { return s.Browse(ctx, make([]scheduler.Part, 1))[0].Err },
 		"groups":       func() error { _, err := s.DeadLetterGroups(ctx, lease.Queue); return err },
 		"queues":       func() error { _, err := s.Queues(ctx, 0, scheduler.QueueKey{}, 1); return err },
+		"due queues":   func() error { _, err := s.DueQueues(ctx, 0, 0, 1); return err },
 		"count queues": func() error { _, err := s.CountQueues(ctx, []scheduler.QueueKey{lease.Queue}); return err },
 		"pause":        func() error { return s.PauseQueue(ctx, lease.Queue, 1) },
 		"resume":       func() error { return s.ResumeQueue(ctx, lease.Queue) },

@@ -77,6 +77,7 @@ func TestRedisAway(t *testing.T) {
 		"check leases": func() error { return s.CheckLeases(ctx, []scheduler.LeaseCheck{{Key: aKey, Queue: q}})[0].Err },
 		"heads":        func() error { _, err := s.Heads(ctx, []scheduler.QueueKey{q}); return err },
 		"queues":       func() error { _, err := s.Queues(ctx, 0, scheduler.QueueKey{}, 1); return err },
+		"due queues":   func() error { _, err := s.DueQueues(ctx, 0, 0, 1); return err },
 		"due":          func() error { _, err := s.Due(ctx, q, 0, scheduler.Place{}, 1); return err },
 		"ending":       func() error { _, err := s.Ending(ctx, 0, scheduler.Place{}, 1); return err },
 		"now":          func() error { _, err := s.Now(ctx); return err },

@@ -131,6 +131,33 @@ var queueTests = []exercise{
 		f.commit(scheduler.Change{Key: last.Key, Before: last})
 		equal(t, "queues after their last task", f.known(2), want)
 	}},
+	{"due queues are told from the longest due on, paused or not", func(t *testing.T, f *fixture) {
+		ids := idsInShard(1, 4)
+		for i, q := range []string{"second", "first", "paused", "later"} {
+			f.put(scheduled(ids[i], q, startMS+[]int64{-10, -20, -5, 1}[i]))
+		}
+		if err := f.store.PauseQueue(t.Context(), queueKey("paused"), 0); err != nil {
+			t.Fatal(err)
+		}
+		due := func(shard, skip, limit int) []string {
+			got, err := f.peer.DueQueues(t.Context(), shard, skip, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			names := []string{}
+			for _, q := range got {
+				names = append(names, q.Name)
+			}
+			return names
+		}
+		equal(t, "all", due(1, 0, 10), []string{"first", "second", "paused"})
+		equal(t, "first page", due(1, 0, 2), []string{"first", "second"})
+		equal(t, "second page", due(1, 2, 2), []string{"paused"})
+		equal(t, "behind the last", due(1, 4, 2), []string{})
+		equal(t, "in another shard", due(0, 0, 10), []string{})
+		f.pass(time.Millisecond)
+		equal(t, "a moment later", due(1, 0, 10), []string{"first", "second", "paused", "later"})
+	}},
 	{"counts follow a task through its life", func(t *testing.T, f *fixture) {
 		want := scheduler.QueueCount{NowMS: startMS, Open: map[int64]int64{}, Stats: map[int64]scheduler.QueueStats{}}
 		check := func(step string) {
