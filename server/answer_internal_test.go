@@ -28,6 +28,7 @@ func TestAnswerThatIsNotWritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer s.grpc.Stop()
 		if _, err := sched.CreatePolicy(t.Context(), "default", policy.Policy{
 			ID: "p", DisplayName: "p", MaxRetries: 3, DefaultAction: policy.ActionRetry,
 			Schedule: policy.Schedule{Fixed: &policy.FixedDelay{Delay: time.Millisecond}},

@@ -23,22 +23,61 @@ const (
 	maxDeadline = 65 * time.Second
 )
 
+// logUnary logs calls once they have ended: as most of them are not logged, the
+// library, which else gathers its fields for each, is called for the others only.
 func (s *Server) logUnary() grpc.UnaryServerInterceptor {
-	return logging.UnaryServerInterceptor(s.callLogger(), logOptions()...)
+	log := logging.UnaryServerInterceptor(s.callLogger(), logOptions()...)
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		start := time.Now()
+		resp, err := handler(ctx, req)
+		if !s.logs(ctx, err) {
+			return resp, err
+		}
+		return log(startedAt(ctx, start), req, info, func(context.Context, any) (any, error) { return resp, err })
+	}
 }
 
+// logStream does the same for streams.
 func (s *Server) logStream() grpc.StreamServerInterceptor {
-	return logging.StreamServerInterceptor(s.callLogger(), logOptions()...)
+	log := logging.StreamServerInterceptor(s.callLogger(), logOptions()...)
+	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		start := time.Now()
+		err := handler(srv, stream)
+		if !s.logs(stream.Context(), err) {
+			return err
+		}
+		return log(srv, &startedStream{stream, startedAt(stream.Context(), start)}, info, func(any, grpc.ServerStream) error { return err })
+	}
 }
 
 func logOptions() []logging.Option {
 	return []logging.Option{
 		logging.WithLogOnEvents(logging.FinishCall),
 		logging.WithLevels(levelOf),
-		logging.WithDurationField(logging.DurationToDurationField),
 		logging.WithErrorFields(func(err error) logging.Fields { return logging.Fields{"reason", reasonOf(err)} }),
 	}
 }
+
+// logs says whether the end of a call is logged.
+func (s *Server) logs(ctx context.Context, err error) bool {
+	return s.log.Enabled(ctx, slog.Level(levelOf(status.Code(err))))
+}
+
+type startKey struct{}
+
+// startedAt is ctx with the time when its call began.
+func startedAt(ctx context.Context, start time.Time) context.Context {
+	return context.WithValue(ctx, startKey{}, start)
+}
+
+// startedStream is a stream with a context of its own.
+type startedStream struct {
+	grpc.ServerStream
+	ctx context.Context //nolint:containedctx // as every stream's
+}
+
+// Context returns it.
+func (s *startedStream) Context() context.Context { return s.ctx }
 
 // levelOf is the level at which a finished call is logged. What went wrong inside
 // the server is logged as an error where it is found.
@@ -63,9 +102,6 @@ func reasonOf(err error) string {
 // not in it: it may repeat what the caller has sent.
 func (s *Server) callLogger() logging.Logger {
 	return logging.LoggerFunc(func(ctx context.Context, level logging.Level, _ string, fields ...any) {
-		if !s.log.Enabled(ctx, slog.Level(level)) {
-			return
-		}
 		var service string
 		attrs := make([]slog.Attr, 0, 5)
 		for i := logging.Fields(fields).Iterator(); i.Next(); {
@@ -79,11 +115,12 @@ func (s *Server) callLogger() logging.Logger {
 				attrs = append(attrs, slog.Any("code", value))
 			case "reason":
 				attrs = append(attrs, slog.Any("reason", value))
-			case "grpc.duration":
-				attrs = append(attrs, slog.Any("duration", value))
 			case "peer.address":
 				attrs = append(attrs, slog.Any("peer", value))
 			}
+		}
+		if start, ok := ctx.Value(startKey{}).(time.Time); ok {
+			attrs = append(attrs, slog.Duration("duration", time.Since(start)))
 		}
 		s.log.LogAttrs(ctx, slog.Level(level), "finished call", attrs...)
 	})
