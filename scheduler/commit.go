@@ -47,11 +47,15 @@ func (s *Scheduler) commit(ctx context.Context, jobs []*commitJob) {
 		s.commitTurn(ctx, turn)
 		s.pause(ctx, turn, tries)
 		rest := pending[:0]
-		latest := make(map[TaskKey]*Task, len(turn))
+		// Only those that come later want to know.
+		var latest map[TaskKey]*Task
+		if len(later) > 0 {
+			latest = make(map[TaskKey]*Task, len(turn))
+		}
 		for _, j := range turn {
 			if !j.done {
 				rest = append(rest, j)
-			} else if j.known || j.written {
+			} else if latest != nil && (j.known || j.written) {
 				latest[j.key] = j.current()
 			}
 		}

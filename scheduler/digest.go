@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
-	"hash"
 	"maps"
 	"slices"
 
@@ -28,7 +27,9 @@ func keyDigest(key string) Digest {
 // and failure without its time, field by field, so that neither a new field
 // left unset nor another encoding changes it.
 func contentDigest(r *Report, attempt int) Digest {
-	d := digester{sha256.New()}
+	// Most reports fit, and take nothing from the heap.
+	var room [1024]byte
+	d := digester{room[:0]}
 	d.spec(&r.Spec)
 	d.int(30, int64(attempt))
 	if r.Failure != nil {
@@ -38,39 +39,33 @@ func contentDigest(r *Report, attempt int) Digest {
 		d.str(32, r.Outcome)
 		d.str(33, r.Message)
 	}
-	return Digest(binary.BigEndian.Uint64(d.h.Sum(nil)) | 1)
+	sum := sha256.Sum256(d.b)
+	return Digest(binary.BigEndian.Uint64(sum[:]) | 1)
 }
 
 // digester writes fields under numbers of their own and leaves out those that
 // are zero, so that a field added later does not change older digests.
-type digester struct{ h hash.Hash }
+type digester struct{ b []byte }
 
-func (d digester) int(field byte, v int64) {
+func (d *digester) int(field byte, v int64) {
 	if v == 0 {
 		return
 	}
-	var b [10]byte
-	b[0], b[1] = field, 'i'
-	binary.BigEndian.PutUint64(b[2:], uint64(v))
-	_, _ = d.h.Write(b[:])
+	d.b = binary.BigEndian.AppendUint64(append(d.b, field, 'i'), uint64(v))
 }
 
-func (d digester) str(field byte, v string) {
-	if v == "" {
-		return
+func (d *digester) str(field byte, v string) {
+	if v != "" {
+		d.head(field, len(v))
+		d.b = append(d.b, v...)
 	}
-	d.head(field, len(v))
-	_, _ = d.h.Write([]byte(v))
 }
 
-func (d digester) head(field byte, size int) {
-	var b [10]byte
-	b[0], b[1] = field, 's'
-	binary.BigEndian.PutUint64(b[2:], uint64(size))
-	_, _ = d.h.Write(b[:])
+func (d *digester) head(field byte, size int) {
+	d.b = binary.BigEndian.AppendUint64(append(d.b, field, 's'), uint64(size))
 }
 
-func (d digester) spec(s *Spec) {
+func (d *digester) spec(s *Spec) {
 	d.str(1, s.Queue)
 	d.str(2, s.Policy)
 	d.str(3, s.Job)
@@ -80,17 +75,20 @@ func (d digester) spec(s *Spec) {
 	d.int(7, s.DeadlineMS)
 	if len(s.Payload) > 0 {
 		d.head(8, len(s.Payload))
-		_, _ = d.h.Write(s.Payload)
+		d.b = append(d.b, s.Payload...)
+	}
+	if len(s.Attributes) == 0 {
+		return
 	}
 	for _, k := range slices.Sorted(maps.Keys(s.Attributes)) {
 		d.head(9, len(k))
-		_, _ = d.h.Write([]byte(k))
+		d.b = append(d.b, k...)
 		d.head(10, len(s.Attributes[k]))
-		_, _ = d.h.Write([]byte(s.Attributes[k]))
+		d.b = append(d.b, s.Attributes[k]...)
 	}
 }
 
-func (d digester) failure(f *policy.Failure) {
+func (d *digester) failure(f *policy.Failure) {
 	d.int(40, int64(f.Cause))
 	d.int(41, int64(f.HTTPStatus))
 	d.str(42, f.RetryAfterHeader)
