@@ -190,6 +190,16 @@ func (t *Task) withRecord(rec AttemptRecord) (history []AttemptRecord, dropped i
 	return history, dropped
 }
 
+// SincePreviousMS is how long after the record before it the i-th record of the
+// task's history was made. ok is false for the first, and for the one behind those
+// that are dropped.
+func (t *Task) SincePreviousMS(i int) (ms int64, ok bool) {
+	if i == 0 || i == keptFirst && t.Dropped > 0 {
+		return 0, false
+	}
+	return t.History[i].TimeMS - t.History[i-1].TimeMS, true
+}
+
 // LastRecord returns the newest record of the task's history, nil when it has
 // none.
 func (t *Task) LastRecord() *AttemptRecord {
