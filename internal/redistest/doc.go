@@ -1,7 +1,5 @@
 // Package redistest gives tests a real Redis: one server per test binary, in a
 // directory of its own, and servers of a test's own where it needs settings of
-// its own.
-//
-// It speaks just enough of the protocol to start and to look at servers; it must
-// import nothing of this module, nor go-redis, which belongs to redisstore.
+// its own. They are those of package redisproc, ended with their tests, which fail
+// where it returns errors.
 package redistest

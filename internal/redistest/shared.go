@@ -1,12 +1,13 @@
 package redistest
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/retryd/retryd/internal/redisproc"
 )
 
 // shared is the server of this test binary, which is started when a test first
@@ -24,8 +25,8 @@ var shared struct {
 func Run(m *testing.M) int {
 	shared.running.Store(true)
 	code := m.Run()
-	if shared.server != nil {
-		_ = shared.server.close()
+	if shared.server != nil && shared.err == nil {
+		_ = shared.server.proc.Close()
 	}
 	return code
 }
@@ -37,7 +38,10 @@ func Shared(tb testing.TB) *Server {
 	if !shared.running.Load() {
 		tb.Fatal("this package's TestMain does not call redistest.Run, so that nobody would stop its Redis")
 	}
-	shared.once.Do(func() { shared.server, shared.err = launch(context.WithoutCancel(tb.Context()), nil) })
+	shared.once.Do(func() {
+		proc, err := redisproc.Start(lasting(tb))
+		shared.server, shared.err = &Server{proc}, err
+	})
 	if shared.err != nil {
 		tb.Fatal(shared.err)
 	}

@@ -582,7 +582,7 @@ func (m *machine) cleanUp(t *rapid.T) {
 // [redisstore.Store.Audit].
 func wantSound(ctx context.Context, t testFataler, s *redisstore.Store, deleted ...scheduler.GroupKey) {
 	t.Helper()
-	found, err := s.Audit(ctx, deleted...)
+	found, err := s.Verify(ctx, deleted...)
 	if err != nil {
 		t.Fatalf("audit: %v", err)
 	}

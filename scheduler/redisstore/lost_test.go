@@ -2,12 +2,12 @@ package redisstore_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/retryd/retryd/internal/redistest"
+	"github.com/retryd/retryd/internal/respproxy"
 	"github.com/retryd/retryd/scheduler"
 )
 
@@ -18,17 +18,8 @@ func TestLostAnswersHaveNoSecondEffect(t *testing.T) {
 	t.Parallel()
 	const tasks, callers = 400, 8
 	server := redistest.Start(t)
-	var mu sync.Mutex
-	random, lost := rand.New(rand.NewPCG(1, 2)), 0
-	proxy := redistest.StartProxy(t, server, func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		lose := random.Float64() < 0.1
-		if lose {
-			lost++
-		}
-		return lose
-	})
+	proxy := redistest.StartProxy(t, server)
+	proxy.Set(respproxy.Rules{LoseReply: 0.1})
 	w := newSite(t, server.URL(), fixed("now", 0))
 	w.cfg.URL = proxy.URL()
 	s := w.replica()
@@ -50,11 +41,9 @@ func TestLostAnswersHaveNoSecondEffect(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	mu.Lock()
-	if lost < 20 {
+	if lost := proxy.Counts().Lost; lost < 20 {
 		t.Errorf("only %d answers were lost", lost)
 	}
-	mu.Unlock()
 	w.cfg.URL = server.URL()
 	w.wantEnded(tasks, 1)
 	store := newStore(t, w.cfg)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/retryd/retryd/internal/redistest"
+	"github.com/retryd/retryd/internal/respproxy"
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/scheduler/redisstore"
@@ -198,7 +199,8 @@ func TestPoliciesOutliveALostAnswer(t *testing.T) {
 	ctx := t.Context()
 	server := redistest.Start(t)
 	var lose atomic.Int64
-	proxy := redistest.StartProxy(t, server, func() bool { return lose.Add(-1) >= 0 })
+	proxy := redistest.StartProxy(t, server)
+	proxy.Set(respproxy.Rules{LoseReply: 1, Only: func(respproxy.Command) bool { return lose.Add(-1) >= 0 }})
 	s := newStore(t, redisstore.Config{URL: proxy.URL()})
 	if ok, err := s.PutPolicy(ctx, &scheduler.PolicyRecord{Namespace: "ns", Policy: policy.Policy{ID: "p"}, Revision: 1}, 0); !ok || err != nil {
 		t.Fatalf("put: %v, error %v", ok, err)

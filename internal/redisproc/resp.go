@@ -1,4 +1,4 @@
-package redistest
+package redisproc
 
 import (
 	"bufio"
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// commandTimeout bounds a command of a test's own.
+// commandTimeout bounds one command.
 const commandTimeout = 30 * time.Second
 
 // command sends one command over a new connection and returns the answer as
