@@ -41,7 +41,7 @@ func (s *Scheduler) admit(ctx context.Context, tasks []*Task) []bool {
 // that it is then in.
 func (s *Scheduler) admissionJob(t *Task) *commitJob {
 	op := s.newOp()
-	return &commitJob{key: t.Key, believed: t, decide: func(ctx context.Context, now *Task, nowMS int64) (*Task, error) {
+	return &commitJob{key: t.Key, believed: t, reads: true, decide: func(ctx context.Context, now *Task, nowMS int64) (*Task, error) {
 		if now == nil || now.State != StateLeased || now.Fence != t.Fence {
 			return nil, nil
 		}

@@ -58,6 +58,13 @@ func (c *clock) correct(storeNowMS int64) {
 	c.heard(storeNowMS)
 }
 
+// aheadMS is how far the store's clock is ahead of ours.
+func (c *clock) aheadMS() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.offsetMS
+}
+
 // until is how long it is until the store's clock shows ms.
 func (c *clock) until(ms int64) time.Duration {
 	c.mu.Lock()

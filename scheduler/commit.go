@@ -20,14 +20,20 @@ type commitJob struct {
 	decide func(ctx context.Context, t *Task, nowMS int64) (*Task, error)
 	// remove, set by decide, says that the task's record goes.
 	remove bool
+	// reads says that nobody takes the job's answer for a promise: what it rests on
+	// need not be confirmed.
+	reads bool
 	// before and after are the task as it was and as it is once written.
 	before, after *Task
 	err           error
 
 	next  *Task
-	known bool  // believed is what the store said in this call
-	nowMS int64 // the store's own time, once it has refused ours
-	done  bool
+	known bool // believed is what the store said in this call
+	// unconfirmed says that what it said may be lost yet, confirm that the next look
+	// is to make sure of it.
+	unconfirmed, confirm bool
+	nowMS                int64 // the store's own time, once it has refused ours
+	done                 bool
 	// written says that after is what the store holds since.
 	written bool
 	again   bool // the store did not answer; try once more
@@ -114,8 +120,11 @@ func (s *Scheduler) commitTurn(ctx context.Context, jobs []*commitJob) {
 		if j.next == nil && (!j.remove || j.believed == nil) {
 			// Nothing would stop an answer given on a mere belief, so it is given on
 			// what the store says.
-			if !j.known {
-				j.believed, j.guess = nil, false
+			// And an answer that stands for something written before, on what is as
+			// durable as a write of its own would be.
+			promises := !j.reads && j.err == nil
+			if !j.known || (j.unconfirmed && promises) {
+				j.believed, j.guess, j.known, j.confirm = nil, false, false, promises
 				continue
 			}
 			j.done = true
@@ -137,39 +146,51 @@ func (s *Scheduler) commitTurn(ctx context.Context, jobs []*commitJob) {
 }
 
 func (s *Scheduler) settleCommit(j *commitJob, got Committed) {
+	unconfirmed := IsUnconfirmed(got.Err)
 	switch {
-	case got.Err != nil:
+	case got.Err != nil && !unconfirmed:
 		s.unanswered(j, got.Err)
 	case got.Status == CommitDone:
 		j.before, j.after, j.done, j.written = j.believed, got.Task, true, true
 		s.moved(j.before, j.after)
 	case got.Status == CommitConflict:
 		s.leases.update(j.key, got.Task)
-		j.believed, j.guess, j.known = got.Task, got.Task == nil, true
+		j.believed, j.guess, j.known, j.unconfirmed = got.Task, got.Task == nil, true, false
 	case got.Status == CommitSkewed:
 		j.nowMS = got.NowMS
 		s.clock.correct(got.NowMS)
+	}
+	if unconfirmed {
+		// A repeat by the caller finds what is written. One by us would only wait where
+		// the store has waited already.
+		j.fail(got.Err)
 	}
 }
 
 // look reads the tasks of those jobs that have no belief to go by.
 func (s *Scheduler) look(ctx context.Context, jobs []*commitJob) {
+	s.lookBy(ctx, jobs, false, s.store.Load)
+	s.lookBy(ctx, jobs, true, s.store.Confirm)
+}
+
+// lookBy is look for those that are to be confirmed, or those that are not.
+func (s *Scheduler) lookBy(ctx context.Context, jobs []*commitJob, confirm bool, load func(context.Context, []TaskKey) []Loaded) {
 	var keys []TaskKey
 	var looking []*commitJob
 	for _, j := range jobs {
-		if j.believed == nil && !j.guess && !j.known {
+		if j.believed == nil && !j.guess && !j.known && !j.done && !j.again && j.confirm == confirm {
 			keys, looking = append(keys, j.key), append(looking, j)
 		}
 	}
 	if len(keys) == 0 {
 		return
 	}
-	for i, got := range s.store.Load(ctx, keys) {
+	for i, got := range load(ctx, keys) {
 		if got.Err != nil {
 			s.unanswered(looking[i], got.Err)
 			continue
 		}
-		looking[i].believed, looking[i].known = got.Task, true
+		looking[i].believed, looking[i].known, looking[i].unconfirmed = got.Task, true, got.Unconfirmed
 	}
 }
 

@@ -244,9 +244,17 @@ func (d *dispatcher) hand(ctx context.Context, deal []*dealt) bool {
 	}
 	ok := true
 	var failed error
-	var tasks []*Task
+	var tasks, unconfirmed []*Task
 	var subs []*Subscription
 	for i, got := range d.s.store.Claim(ctx, claims) {
+		if IsUnconfirmed(got.Err) && len(got.Tasks) > 0 {
+			// Their leases may be lost yet, and others given. To keep them until that is
+			// known would let them expire, and count against tasks that nobody had.
+			unconfirmed = append(unconfirmed, got.Tasks...)
+			ok = false
+			failed = got.Err
+			got.Tasks, got.Err = nil, nil
+		}
 		d.take(deal[i], got)
 		if got.Err != nil {
 			ok = false
@@ -258,6 +266,9 @@ func (d *dispatcher) hand(ctx context.Context, deal []*dealt) bool {
 		}
 	}
 	d.deliver(ctx, tasks, subs)
+	if err := d.s.giveBackTasks(ctx, unconfirmed); err != nil {
+		d.s.log.WarnContext(ctx, "attempts whose claim was not confirmed could not be given back; their leases will expire", "error", err)
+	}
 	for _, c := range deal {
 		d.settleDeal(c)
 	}

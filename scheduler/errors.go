@@ -35,6 +35,9 @@ const (
 	KindEtagMismatch
 	KindUnavailable
 	KindFull
+	// KindUnconfirmed: it is written, and not yet as durable as the store was told to
+	// keep it.
+	KindUnconfirmed
 )
 
 // Error is every error that crosses the package's border on purpose; any other
@@ -48,8 +51,8 @@ type Error struct {
 	// Violations name every field at fault, with KindInvalid and
 	// KindPayloadTooLarge.
 	Violations []policy.Violation
-	// RetryDelay is how long to wait before trying again, with KindUnavailable
-	// and KindFull.
+	// RetryDelay is how long to wait before trying again, with KindUnavailable,
+	// KindFull and KindUnconfirmed.
 	RetryDelay time.Duration
 	// Cause is for logs.
 	Cause error

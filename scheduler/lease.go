@@ -87,7 +87,7 @@ func (s *Scheduler) GiveBack(ctx context.Context, deliveries []Delivery) error {
 	for _, d := range deliveries {
 		lease := d.Task.Lease(s.shards)
 		op := s.newOp()
-		jobs = append(jobs, s.leaseJob(lease, func(t *Task, _ int64) (*Task, error) {
+		job := s.leaseJob(lease, func(t *Task, _ int64) (*Task, error) {
 			if !holds(t, lease) || t.Version != d.Task.Version {
 				return nil, nil
 			}
@@ -96,15 +96,30 @@ func (s *Scheduler) GiveBack(ctx context.Context, deliveries []Delivery) error {
 			next.Delivery--
 			next.Op = op
 			return &next, nil
-		}))
+		})
+		job.reads = true
+		if job.believed == nil {
+			job.believed = d.Task
+		}
+		jobs = append(jobs, job)
 	}
 	s.commit(ctx, jobs)
 	for _, j := range jobs {
-		if j.err != nil {
+		// Nobody was promised anything: should it be lost, the lease expires.
+		if j.err != nil && !IsUnconfirmed(j.err) {
 			return j.err
 		}
 	}
 	return nil
+}
+
+// giveBackTasks is GiveBack for tasks that were claimed and cannot be handed out.
+func (s *Scheduler) giveBackTasks(ctx context.Context, tasks []*Task) error {
+	deliveries := make([]Delivery, len(tasks))
+	for i, t := range tasks {
+		deliveries[i].Task = t
+	}
+	return s.GiveBack(ctx, deliveries)
 }
 
 // leaseJob is a change of a leased task, decided on what is cached of it.

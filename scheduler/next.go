@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -133,7 +134,7 @@ func (s *Scheduler) nextOfTask(ctx context.Context, r NextRequest) (NextAnswer, 
 // current returns the task as it is to be told: dead if its deadline has passed,
 // and put off if it is due while its policy pauses.
 func (s *Scheduler) current(ctx context.Context, key TaskKey) (*Task, error) {
-	job := &commitJob{key: key}
+	job := &commitJob{key: key, reads: true}
 	op := s.newOp()
 	job.decide = func(ctx context.Context, t *Task, nowMS int64) (*Task, error) {
 		if t == nil {
@@ -180,6 +181,9 @@ func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (d *D
 		if openMS == 0 {
 			openMS = got.NowMS + fallbackInterval.Milliseconds()
 		}
+	}
+	if IsUnconfirmed(got.Err) && len(got.Tasks) > 0 {
+		return nil, 0, errors.Join(got.Err, s.giveBackTasks(ctx, got.Tasks))
 	}
 	lookMS, _ := t.LookMS()
 	if lookMS = max(lookMS, openMS); got.Err == nil && lookMS > got.NowMS && lookMS <= s.clock.nowMS() {

@@ -11,6 +11,10 @@ import "context"
 // or KindFull, per item where it takes several; what it then did is unknown, and
 // its caller repeats it with the same operation or claim id. The store's clock
 // alone says what is due.
+//
+// A store that was told how durably to keep what it takes, and can tell that it has
+// not come so far yet, says so with an *[Error] of KindUnconfirmed. The rest of such
+// an answer stands: it is so, and may be lost.
 type Store interface {
 	// Shards is the number of shards, at least 1, fixed for the store's life.
 	Shards() int
@@ -18,8 +22,15 @@ type Store interface {
 	// Now returns the store's clock in Unix milliseconds.
 	Now(ctx context.Context) (int64, error)
 
+	// Info tells what is known of the store. It takes no round trip.
+	Info() StoreInfo
+
 	// Load returns each task as it is now, in order. It writes nothing.
 	Load(ctx context.Context, keys []TaskKey) []Loaded
+
+	// Confirm is Load for answers that rest on what was written before: what it
+	// returns without an error is as durable as the store was told to keep it.
+	Confirm(ctx context.Context, keys []TaskKey) []Loaded
 
 	// Commit writes each change, alone and whole, if the task is still as the
 	// change expects; see [Change]. No two changes of one call are of the same
@@ -69,7 +80,10 @@ type Store interface {
 type Loaded struct {
 	// Task is nil when the store knows none of that key.
 	Task *Task
-	Err  error
+	// Unconfirmed says that the task may not be as durable yet as the store was told
+	// to keep it; Confirm would tell.
+	Unconfirmed bool
+	Err         error
 }
 
 // OpID names one mutating operation, so that its repeat after a time-out is

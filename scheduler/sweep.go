@@ -213,7 +213,7 @@ func (w *sweeper) settle(ctx context.Context, tasks []*Task) error {
 }
 
 func (s *Scheduler) overdueJob(t *Task) *commitJob {
-	job := &commitJob{key: t.Key, believed: t}
+	job := &commitJob{key: t.Key, believed: t, reads: true}
 	job.decide = func(ctx context.Context, now *Task, nowMS int64) (*Task, error) {
 		if now == nil {
 			return nil, nil

@@ -82,6 +82,11 @@ func outcomeOf(kind scheduler.Kind) (o outcome, ok bool) {
 			code: codes.Unavailable, reason: "STORE_UNAVAILABLE", retryDelay: time.Second,
 			message: "the store cannot be reached at the moment; try again",
 		}, true
+	case scheduler.KindUnconfirmed:
+		return outcome{
+			code: codes.Unavailable, reason: "DURABILITY_NOT_REACHED", retryDelay: time.Second,
+			message: "it is written, but not yet as durable as the server was told to keep it; try again with the same request",
+		}, true
 	case scheduler.KindFull:
 		return outcome{
 			code: codes.ResourceExhausted, reason: "STORE_FULL", retryDelay: 10 * time.Second,

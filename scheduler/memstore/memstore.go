@@ -103,6 +103,11 @@ func (s *Store) Shards() int { return s.shards }
 // Now returns the store's clock.
 func (s *Store) Now(context.Context) (int64, error) { return s.nowMS(), nil }
 
+// Info tells that everything is in memory.
+func (s *Store) Info() scheduler.StoreInfo {
+	return scheduler.StoreInfo{Kind: "memory", Found: scheduler.DurabilityMemory}
+}
+
 // Load returns tasks as they are.
 func (s *Store) Load(_ context.Context, keys []scheduler.TaskKey) []scheduler.Loaded {
 	s.mu.Lock()
@@ -113,6 +118,11 @@ func (s *Store) Load(_ context.Context, keys []scheduler.TaskKey) []scheduler.Lo
 		out[i].Task = s.task(key, nowMS)
 	}
 	return out
+}
+
+// Confirm is Load: what is in memory is as durable as it will ever be.
+func (s *Store) Confirm(ctx context.Context, keys []scheduler.TaskKey) []scheduler.Loaded {
+	return s.Load(ctx, keys)
 }
 
 // Commit writes each change whose expectation holds.

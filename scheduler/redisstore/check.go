@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,27 +28,32 @@ const layoutVersion = "1"
 // minMajor is the first major version of Redis whose scripts have flags.
 const minMajor = 7
 
-// Check says whether Redis can be used: its version, that it evicts nothing, and
-// that what is kept in it is of this format and number of shards. The first check
-// of all writes these two down.
+// Check says whether Redis can be used: its version, that it evicts nothing, that it
+// keeps what is written as durably as was asked for, and that what is kept in it is
+// of this format and number of shards. The first check of all writes these two
+// down. [Store.Info] tells what it has found.
 //
 // It returns an [*UnfitError] for what only people can change, and a
 // *[scheduler.Error] of KindUnavailable when Redis does not answer. Servers that
 // refuse to show their settings get a warning in the log.
 func (s *Store) Check(ctx context.Context) error {
-	if err := s.checkServers(ctx); err != nil {
+	f := new(findings)
+	if err := s.checkServers(ctx, f); err != nil {
+		return err
+	}
+	if err := s.conclude(f); err != nil {
 		return err
 	}
 	return s.checkLayout(ctx)
 }
 
 // checkServers checks every server that tasks may lie on.
-func (s *Store) checkServers(ctx context.Context) error {
+func (s *Store) checkServers(ctx context.Context, f *findings) error {
 	cluster, ok := s.client.(*redis.ClusterClient)
 	if !ok {
-		return s.checkServer(ctx, s.client)
+		return s.checkServer(ctx, s.client, f)
 	}
-	err := s.checkMasters(ctx, cluster)
+	err := s.checkMasters(ctx, cluster, f)
 	if err != nil && isReply(err) && strings.Contains(err.Error(), "cluster support disabled") {
 		return errNotCluster
 	}
@@ -57,24 +63,20 @@ func (s *Store) checkServers(ctx context.Context) error {
 // checkMasters checks the primaries of a Cluster. One that does not answer pauses
 // its own shards only, and is left to its replica; so long as any answers, the
 // Cluster can be used.
-func (s *Store) checkMasters(ctx context.Context, cluster *redis.ClusterClient) error {
+func (s *Store) checkMasters(ctx context.Context, cluster *redis.ClusterClient, f *findings) error {
 	var mu sync.Mutex
-	var answered bool
 	var away error
 	err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-		err := s.checkServer(ctx, node)
-		mu.Lock()
-		defer mu.Unlock()
-		switch {
-		case err == nil:
-			answered = true
-		case isUnavailable(err):
+		err := s.checkServer(ctx, node, f)
+		if isUnavailable(err) {
+			mu.Lock()
+			defer mu.Unlock()
 			away = err
 			return nil
 		}
 		return err
 	})
-	if err == nil && !answered {
+	if err == nil && !f.answered {
 		return away
 	}
 	return err
@@ -94,7 +96,7 @@ func (s *Store) typed(what string, err error) error {
 	return s.failure(what, err)
 }
 
-func (s *Store) checkServer(ctx context.Context, client redis.Cmdable) error {
+func (s *Store) checkServer(ctx context.Context, client redis.UniversalClient, f *findings) error {
 	text, err := client.Info(ctx).Result()
 	if err != nil {
 		return s.typed("read INFO", err)
@@ -117,21 +119,44 @@ func (s *Store) checkServer(ctx context.Context, client redis.Cmdable) error {
 	if n, err := strconv.Atoi(major); err == nil && n < minMajor {
 		return &UnfitError{"it is version " + version, fmt.Sprintf("use Redis %d or later", minMajor)}
 	}
-	return s.checkEviction(ctx, client, info)
+	settings, err := s.settings(ctx, client)
+	if err != nil {
+		return err
+	}
+	if err := s.checkEviction(ctx, settings, info); err != nil {
+		return err
+	}
+	if err := s.checkWait(ctx, client); err != nil {
+		return err
+	}
+	f.add(version, diskLevel(settings, info), s.heard(s.nodeOf(client), info))
+	return nil
+}
+
+// checkWait makes sure that the server may be asked what replicas have confirmed.
+func (s *Store) checkWait(ctx context.Context, client redis.UniversalClient) error {
+	if !s.confirms() {
+		return nil
+	}
+	switch err := client.Process(ctx, redis.NewIntCmd(ctx, "wait", "0", "1")); {
+	case err == nil:
+		return nil
+	case redis.HasErrorPrefix(err, "NOPERM"):
+		return &UnfitError{
+			Problem: "its user may not run WAIT, by which replicas confirm what is written",
+			Remedy:  "allow it (redis-cli ACL SETUSER <name> +wait, and where its users are kept), or ask for less durability",
+		}
+	default:
+		return s.failure("ask for confirmation", err)
+	}
 }
 
 var errReplica = errors.New("the server is a replica, which takes no writes")
 
 // checkEviction makes sure that the server throws nothing away by itself.
-func (s *Store) checkEviction(ctx context.Context, client redis.Cmdable, info map[string]string) error {
-	eviction := info["maxmemory_policy"]
-	settings, err := client.ConfigGet(ctx, "maxmemory-policy").Result()
-	switch {
-	case err == nil && settings["maxmemory-policy"] != "":
-		eviction = settings["maxmemory-policy"]
-	case err != nil && !isReply(err):
-		return s.failure("read the settings", err)
-	case eviction == "":
+func (s *Store) checkEviction(ctx context.Context, settings, info map[string]string) error {
+	eviction := cmp.Or(settings["maxmemory-policy"], info["maxmemory_policy"])
+	if eviction == "" {
 		if !s.warned.Swap(true) {
 			s.log.WarnContext(ctx, "redis does not tell its maxmemory-policy; make sure that it is noeviction, or tasks will be lost when memory is full")
 		}

@@ -26,6 +26,11 @@ func (s *Store) Claim(ctx context.Context, claims []scheduler.Claim) []scheduler
 	for i := range claims {
 		c := &claims[i]
 		n := roomOf(c)
+		if s.confirms() {
+			if out[i].Err = s.mayClaim(ctx, c.Shard); out[i].Err != nil {
+				continue
+			}
+		}
 		if len(c.Nonces) < n {
 			out[i].Err = errNonces
 			continue
@@ -96,6 +101,9 @@ const maxWorkerBytes = 60_000
 // settleClaims gives each claim of a call its answer.
 func (s *Store) settleClaims(ctx context.Context, c *call, part []int, claims []scheduler.Claim, out []scheduler.Claimed) {
 	err := c.err
+	if scheduler.IsUnconfirmed(err) {
+		err = nil
+	}
 	if err == nil && len(c.reply) != 1+len(part) {
 		err = errReply
 	}
@@ -105,6 +113,9 @@ func (s *Store) settleClaims(ctx context.Context, c *call, part []int, claims []
 			continue
 		}
 		out[i] = s.claimed(ctx, &claims[i], c.reply[0], c.reply[1+n])
+		if out[i].Err == nil && len(out[i].Tasks) > 0 {
+			out[i].Err = c.err
+		}
 	}
 }
 

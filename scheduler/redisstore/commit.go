@@ -234,6 +234,10 @@ func (s *Store) settle(c *call, writes []*write) {
 		default:
 			w.to.Err = errReply
 		}
+		if c.err != nil && w.to.Err == nil && (code == 'd' || code == 'C') {
+			// What is told of is so, and not confirmed.
+			w.to.Err = c.err
+		}
 	}
 }
 
@@ -249,7 +253,7 @@ func (w *write) done(nowMS int64) {
 }
 
 func commitReply(c *call, writes int) (nowMS int64, codes string, err error) {
-	if c.err != nil {
+	if c.err != nil && !scheduler.IsUnconfirmed(c.err) {
 		return 0, "", c.err
 	}
 	if len(c.reply) < 2 {

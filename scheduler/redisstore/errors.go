@@ -88,6 +88,17 @@ func full(cause error) *scheduler.Error {
 	}
 }
 
+// unconfirmed is the error beside an answer that stands, but for which too few
+// replicas have what it rests on.
+func unconfirmed(cause error) *scheduler.Error {
+	return &scheduler.Error{
+		Kind:       scheduler.KindUnconfirmed,
+		Message:    "it is written, but too few replicas have confirmed it; try again with the same request",
+		RetryDelay: unconfirmedDelay,
+		Cause:      cause,
+	}
+}
+
 // isFull says whether a call was refused because memory is full.
 func isFull(err error) bool { return kindOf(err) == scheduler.KindFull }
 

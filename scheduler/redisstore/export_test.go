@@ -74,7 +74,7 @@ func (s *Store) Dump(ctx context.Context) (map[string]string, error) {
 
 // ScriptTexts returns the scripts as Redis gets them.
 func ScriptTexts() []string {
-	s := newScripts()
+	s := newScripts(false)
 	var texts []string
 	for _, sc := range s.all() {
 		texts = append(texts, sc.text)

@@ -31,6 +31,7 @@ func (s *Store) Load(ctx context.Context, keys []scheduler.TaskKey) []scheduler.
 			if s.expired(out[i].Task) {
 				out[i].Task = nil
 			}
+			out[i].Unconfirmed = s.confirms()
 		}
 	}
 	return out
@@ -48,9 +49,9 @@ func (s *Store) Now(ctx context.Context) (int64, error) {
 	if s.cfg.NowMS != nil {
 		return s.cfg.NowMS(), nil
 	}
-	client, err := s.metaNode(ctx)
+	client, err := s.nodeFor(ctx, s.keys.layout())
 	if err != nil {
-		return 0, s.failure("find a node", err)
+		return 0, err
 	}
 	t, err := client.Time(ctx).Result()
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/retryd/retryd/scheduler"
 )
 
 //go:embed lua/commit.lua
@@ -33,12 +35,17 @@ var forgetQueueLua string
 //go:embed lua/forget_group.lua
 var forgetGroupLua string
 
+//go:embed lua/confirm.lua
+var confirmLua string
+
 //go:embed lua/put.lua
 var putLua string
 
 // script is a Lua script, known to Redis by the digest of its text.
 type script struct {
 	name, text, sha string
+	// writes says that it may write.
+	writes bool
 }
 
 // newScript makes a script of a body. The first line tells Redis 7 and later what
@@ -51,7 +58,7 @@ func newScript(name, flags, prelude, body string) *script {
 	}
 	text += "\n" + prelude + body
 	sum := sha1.Sum([]byte(text))
-	return &script{name: name, text: text, sha: hex.EncodeToString(sum[:])}
+	return &script{name: name, text: text, sha: hex.EncodeToString(sum[:]), writes: flags != "no-writes"}
 }
 
 // scripts are all that there are.
@@ -65,13 +72,18 @@ type scripts struct {
 	forgetQueue, forgetGroup *script
 	// put writes policies and jobs.
 	put *script
+	// confirm tells tasks that replicas are to confirm.
+	confirm *script
 }
 
-func newScripts() scripts {
+// newScripts makes the scripts; confirms says whether they write something also when
+// there is nothing to write, for replicas to confirm.
+func newScripts(confirms bool) scripts {
+	prelude := fmt.Sprintf("local CONFIRMS = %t\n", confirms)
 	return scripts{
-		create:      newScript("create", "", "local MAY_CREATE = true\n", commitLua),
-		change:      newScript("change", "allow-oom", "local MAY_CREATE = false\n", commitLua),
-		claim:       newScript("claim", "allow-oom", "", claimLua),
+		create:      newScript("create", "", prelude+"local MAY_CREATE = true\n", commitLua),
+		change:      newScript("change", "allow-oom", prelude+"local MAY_CREATE = false\n", commitLua),
+		claim:       newScript("claim", "allow-oom", prelude, claimLua),
 		page:        newScript("page", "no-writes", "local WITH_RECORDS = true\n", pageLua),
 		browse:      newScript("browse", "no-writes", "local WITH_RECORDS = false\n", pageLua),
 		countQueue:  newScript("count_queue", "no-writes", "", countQueueLua),
@@ -79,12 +91,13 @@ func newScripts() scripts {
 		forgetQueue: newScript("forget_queue", "allow-oom", "", forgetQueueLua),
 		forgetGroup: newScript("forget_group", "allow-oom", "", forgetGroupLua),
 		put:         newScript("put", "allow-oom", "", putLua),
+		confirm:     newScript("confirm", "allow-oom", "", confirmLua),
 	}
 }
 
 func (s *scripts) all() []*script {
 	return []*script{
-		s.create, s.change, s.claim, s.page, s.browse, s.countQueue, s.pause, s.forgetQueue, s.forgetGroup, s.put,
+		s.create, s.change, s.claim, s.page, s.browse, s.countQueue, s.pause, s.forgetQueue, s.forgetGroup, s.put, s.confirm,
 	}
 }
 
@@ -107,16 +120,38 @@ type call struct {
 	script *script
 	keys   []string
 	args   []any
-	// reply and err are its outcome.
+	// reply and err are its outcome. Beside an err of KindUnconfirmed the reply stands.
 	reply []any
 	err   error
 }
 
-// run runs the calls in one pipeline and leaves each one's outcome in it. A
-// script that the server has forgotten is sent again with its text, which a
-// pipeline does not do by itself.
+// run runs the calls, which all write or all read, in one pipeline and leaves each
+// one's outcome in it. Where replicas confirm what is written, there is one pipeline
+// for each server.
 func (s *Store) run(ctx context.Context, calls ...*call) {
-	s.send(ctx, calls, func(sc *script) (command, name string) { return "evalsha", sc.sha })
+	if len(calls) == 0 || !calls[0].script.writes {
+		s.runAt(ctx, s.client, calls, nil)
+		return
+	}
+	if err := s.lessThanAsked(); err != nil {
+		for _, c := range calls {
+			c.err = unavailable(err)
+		}
+		return
+	}
+	if s.confirms() {
+		s.runConfirmed(ctx, calls)
+		return
+	}
+	s.runAt(ctx, s.client, calls, nil)
+}
+
+// runAt runs the calls in one pipeline to a server, or to whichever each belongs to.
+// A script that the server has forgotten is sent again with its text, which a
+// pipeline does not do by itself. When confirm is set, its replicas are to confirm
+// what is written.
+func (s *Store) runAt(ctx context.Context, client redis.UniversalClient, calls []*call, confirm *node) {
+	s.send(ctx, client, calls, confirm, func(sc *script) (command, name string) { return "evalsha", sc.sha })
 	var unknown []*call
 	for _, c := range calls {
 		if c.err != nil && redis.HasErrorPrefix(c.err, "NOSCRIPT") {
@@ -124,10 +159,10 @@ func (s *Store) run(ctx context.Context, calls ...*call) {
 		}
 	}
 	if len(unknown) > 0 {
-		s.send(ctx, unknown, func(sc *script) (command, name string) { return "eval", sc.text })
+		s.send(ctx, client, unknown, confirm, func(sc *script) (command, name string) { return "eval", sc.text })
 	}
 	for _, c := range calls {
-		if c.err != nil {
+		if c.err != nil && !scheduler.IsUnconfirmed(c.err) {
 			c.err = s.failure("script "+c.script.name, c.err)
 		}
 	}
@@ -150,7 +185,11 @@ func (s *Store) runAll(ctx context.Context, calls []*call) error {
 // yes says whether the answer is 1 in a list.
 func (c *call) yes() bool { return len(c.reply) == 1 && c.reply[0] == int64(1) }
 
-func (s *Store) send(ctx context.Context, calls []*call, how func(*script) (command, name string)) {
+// send sends the calls, and a WAIT behind them where they are to be confirmed.
+func (s *Store) send(
+	ctx context.Context, client redis.UniversalClient, calls []*call, confirm *node,
+	how func(*script) (command, name string),
+) {
 	cmds := make([]*redis.Cmd, len(calls))
 	for i, c := range calls {
 		command, name := how(c.script)
@@ -161,18 +200,35 @@ func (s *Store) send(ctx context.Context, calls []*call, how func(*script) (comm
 		}
 		cmds[i] = redis.NewCmd(ctx, append(args, c.args...)...)
 	}
-	if len(cmds) == 1 {
-		_ = s.client.Process(ctx, cmds[0])
+	var wait *redis.IntCmd
+	if len(cmds) == 1 && confirm == nil {
+		_ = client.Process(ctx, cmds[0])
 	} else {
-		pipe := s.client.Pipeline()
+		pipe := client.Pipeline()
 		for _, cmd := range cmds {
 			_ = pipe.Process(ctx, cmd)
+		}
+		if confirm != nil {
+			wait = s.wait(ctx, confirm)
+			_ = pipe.Process(ctx, wait)
 		}
 		// Each command holds its own error.
 		_, _ = pipe.Exec(ctx)
 	}
+	written := false
 	for i, cmd := range cmds {
 		calls[i].reply, calls[i].err = cmd.Slice()
+		written = written || calls[i].err == nil
+	}
+	if confirm == nil || !written {
+		return
+	}
+	if err := s.confirmed(ctx, client, confirm, wait); err != nil {
+		for _, c := range calls {
+			if c.err == nil {
+				c.err = err
+			}
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -30,6 +31,13 @@ type Store struct {
 
 	groups  []group
 	senders sync.WaitGroup
+
+	// readTimeout bounds how long an answer may take.
+	readTimeout time.Duration
+	known       knowledge
+	// nodes holds what is known of each server's replicas: a *node by the server's
+	// address, which is empty where there is one.
+	nodes sync.Map
 	// warned says that the log has what Check could not find out.
 	warned atomic.Bool
 }
@@ -45,6 +53,14 @@ type Config struct {
 	// Shards is how many parts the tasks are kept in. It is fixed with the first
 	// start. Default 16, on a Cluster 64.
 	Shards int
+	// Durability is how safe what is written has to be before it is acknowledged. By
+	// default it is as safe as Redis happens to be set up to keep it; another level is
+	// compared with what [Store.Check] finds. At DurabilityReplicated replicas confirm
+	// every answer and every claim.
+	Durability scheduler.Durability
+	// Replicas is how many have to confirm at DurabilityReplicated, by default all
+	// that are connected, and one at the least.
+	Replicas int
 	// Log takes what operators should know; the default is [slog.Default].
 	Log *slog.Logger
 	// NowMS, when set, is the clock in place of Redis's own: for tests alone.
@@ -82,6 +98,12 @@ func New(cfg Config) (*Store, error) {
 	if cfg.Shards < 1 || cfg.Shards > MaxShards {
 		return nil, fmt.Errorf("%d shards: it must be 1 to %d", cfg.Shards, MaxShards)
 	}
+	if cfg.Durability > scheduler.DurabilityReplicated {
+		return nil, fmt.Errorf("durability is %d: it must be one of those of the scheduler", cfg.Durability)
+	}
+	if cfg.Replicas < 0 || (cfg.Replicas > 0 && cfg.Durability != scheduler.DurabilityReplicated) {
+		return nil, fmt.Errorf("%d replicas are to confirm: it must be 0 or more, and 0 unless durability is replicated", cfg.Replicas)
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
@@ -89,9 +111,11 @@ func New(cfg Config) (*Store, error) {
 		cfg:     cfg,
 		log:     cfg.Log,
 		keys:    newKeys(cfg.Prefix, cfg.Shards),
-		scripts: newScripts(),
+		scripts: newScripts(cfg.Durability == scheduler.DurabilityReplicated),
 		cluster: target.Cluster(),
 	}
+	s.known.info = scheduler.StoreInfo{Kind: target.kind(), Asked: cfg.Durability, ReplicasAsked: cfg.Replicas}
+	s.readTimeout = target.readTimeout()
 	s.groups = make([]group, 1)
 	if s.cluster {
 		s.groups = make([]group, cfg.Shards)
@@ -123,11 +147,3 @@ func (s *Store) Close() error {
 
 // Shards returns the number of shards.
 func (s *Store) Shards() int { return s.cfg.Shards }
-
-// metaNode returns a client of the node that keeps the policies and the layout.
-func (s *Store) metaNode(ctx context.Context) (redis.UniversalClient, error) {
-	if cluster, ok := s.client.(*redis.ClusterClient); ok {
-		return cluster.MasterForKey(ctx, s.keys.layout())
-	}
-	return s.client, nil
-}

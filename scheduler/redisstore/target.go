@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"strings"
@@ -105,6 +106,29 @@ func ParseURL(raw string) (Target, error) {
 
 // Cluster says whether it is a Cluster.
 func (t *Target) Cluster() bool { return t.cluster }
+
+// kind is how Redis runs, as operators are told.
+func (t *Target) kind() string {
+	switch {
+	case t.cluster:
+		return "cluster"
+	case t.master != "":
+		return "sentinel"
+	default:
+		return "redis"
+	}
+}
+
+// readTimeout is how long an answer may take.
+func (t *Target) readTimeout() time.Duration {
+	if t.opts.ReadTimeout == 0 {
+		return defaultReadTimeout
+	}
+	if t.opts.ReadTimeout < 0 {
+		return math.MaxInt64
+	}
+	return t.opts.ReadTimeout
+}
 
 func take(q url.Values, name string) string {
 	v := q.Get(name)

@@ -113,6 +113,10 @@ local function again(memory, prefix)
         got[#got + 1] = {names[i], rec}
       end
     end
+    if CONFIRMS and #got > 0 then
+      -- See confirm.go.
+      call('SETRANGE', prefix .. 't:' .. got[1][1], 0, sub(got[1][2], 1, 1))
+    end
   end
   return got
 end

@@ -4,7 +4,8 @@
 --
 -- Two scripts are made of this file, which differ in their flags and in MAY_CREATE:
 -- one creates tasks and is refused when memory is full; the other changes and removes
--- tasks also then (allow-oom), and creates none.
+-- tasks also then (allow-oom), and creates none. With CONFIRMS they write a byte as it
+-- was where they tell of a task as it is: see confirm.go.
 --
 -- KEYS   per change its task; then whatever else the changes touch, each once
 -- ARGV   1 now in ms, 0 to ask for the time
@@ -155,6 +156,7 @@ end
 
 local records = call('MGET', unpack(KEYS, 1, total))
 local codes, reply = {}, {now, ''}
+local told
 local set, gone, expiring = {}, {}, {}
 for i = 1, total do
   local head, body, task = ARGV[6 + 2 * i], ARGV[7 + 2 * i], KEYS[i]
@@ -195,12 +197,17 @@ for i = 1, total do
     end
   elseif rec and (code == 'C' or code == 'S' or code == 'F') then
     reply[#reply + 1] = rec
+    told = told or i
   end
 end
 reply[2] = table.concat(codes)
 
 -- Write. -----------------------------------------------------------------------------
 
+if told and CONFIRMS then
+  -- What is told may be all that comes of this, and replicas confirm only what is written.
+  call('SETRANGE', KEYS[told], 0, sub(records[told], 1, 1))
+end
 if #set > 0 then
   call('MSET', unpack(set))
 end

@@ -1,0 +1,231 @@
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/retryd/retryd/scheduler"
+)
+
+// At durability replicated an answer is held back until replicas have what it rests
+// on. WAIT says so, of what its own connection has written: asked on another, it
+// would confirm what that one wrote last. So each pipeline of scripts ends with it,
+// and is sent to one server. A script that finds nothing to write, because it was
+// all done before, writes something as it was, since a newer Redis takes the offset
+// of the connection's last write for what is to be confirmed.
+
+const (
+	// confirmTime is how long replicas may take to confirm.
+	confirmTime = time.Second
+	// behindTime is how long they may take while they are known to be behind, so that
+	// callers are not kept waiting for what will not come.
+	behindTime = 50 * time.Millisecond
+	// unconfirmedDelay is when a caller asks again.
+	unconfirmedDelay = time.Second
+)
+
+// node is what is known of a server's replicas.
+type node struct {
+	// connected is how many are connected.
+	connected atomic.Int32
+	// behind says that too few of them are in step.
+	behind atomic.Bool
+}
+
+// confirms says whether replicas confirm what is written.
+func (s *Store) confirms() bool { return s.cfg.Durability == scheduler.DurabilityReplicated }
+
+// nodeOf returns what is known of a server. There is one but on a Cluster.
+func (s *Store) nodeOf(client redis.UniversalClient) *node {
+	addr := ""
+	if one, ok := client.(*redis.Client); ok && s.cluster {
+		addr = one.Options().Addr
+	}
+	n, ok := s.nodes.Load(addr)
+	if !ok {
+		n, _ = s.nodes.LoadOrStore(addr, new(node))
+	}
+	return n.(*node)
+}
+
+// needed is how many of the server's replicas have to confirm.
+func (s *Store) needed(n *node) int {
+	if s.cfg.Replicas > 0 {
+		return s.cfg.Replicas
+	}
+	// With none connected nothing can be confirmed, which is not the same as if
+	// nothing had to be.
+	return max(1, int(n.connected.Load()))
+}
+
+// heard takes note of what a server tells of its replicas, and returns how many are
+// connected.
+func (s *Store) heard(n *node, info map[string]string) int {
+	connected, inStep := replicasOf(info)
+	n.connected.Store(int32(connected))
+	n.behind.Store(inStep < s.needed(n))
+	return connected
+}
+
+// wait is the WAIT that ends a pipeline to a server.
+func (s *Store) wait(ctx context.Context, n *node) *redis.IntCmd {
+	d := min(confirmTime, s.readTimeout/2)
+	if n.behind.Load() {
+		d = min(d, behindTime)
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		// What is left after it is for the answer's way back.
+		d = min(d, time.Until(deadline)/2)
+	}
+	// Of 0 ms it would wait for ever.
+	return redis.NewIntCmd(ctx, "wait", strconv.Itoa(s.needed(n)), strconv.FormatInt(max(1, d.Milliseconds()), 10))
+}
+
+// confirmed says what an answer to WAIT means: nil when enough replicas have
+// confirmed, or else an error of KindUnconfirmed.
+func (s *Store) confirmed(ctx context.Context, client redis.UniversalClient, n *node, wait *redis.IntCmd) error {
+	acked, err := wait.Result()
+	if err != nil {
+		return unconfirmed(fmt.Errorf("redis: wait for replicas: %w", err))
+	}
+	if int(acked) >= s.needed(n) {
+		n.behind.Store(false)
+		return nil
+	}
+	// One that has left since it was counted is not waited for.
+	if err := s.look(ctx, client, n); err == nil && int(acked) >= s.needed(n) {
+		return nil
+	}
+	return unconfirmed(fmt.Errorf("redis: %d of %d replicas have confirmed in time", acked, s.needed(n)))
+}
+
+// look counts a server's replicas anew.
+func (s *Store) look(ctx context.Context, client redis.UniversalClient, n *node) error {
+	text, err := client.Info(ctx, "replication").Result()
+	if err != nil {
+		return s.failure("count the replicas", err)
+	}
+	s.heard(n, infoOf(text))
+	return nil
+}
+
+// mayClaim says whether it is of use to claim in a shard: not while its replicas
+// are behind, because what is claimed and not confirmed has to be given back.
+func (s *Store) mayClaim(ctx context.Context, shard int) error {
+	client, err := s.nodeFor(ctx, s.keys.heads(shard))
+	if err != nil {
+		return err
+	}
+	n := s.nodeOf(client)
+	if !n.behind.Load() {
+		return nil
+	}
+	if err := s.look(ctx, client, n); err != nil {
+		return err
+	}
+	if n.behind.Load() {
+		return unconfirmed(fmt.Errorf("redis: fewer than %d replicas are in step", s.needed(n)))
+	}
+	return nil
+}
+
+// nodeFor returns a client of the one server that has a key.
+func (s *Store) nodeFor(ctx context.Context, key string) (redis.UniversalClient, error) {
+	cluster, ok := s.client.(*redis.ClusterClient)
+	if !ok {
+		return s.client, nil
+	}
+	client, err := cluster.MasterForKey(ctx, key)
+	if err != nil {
+		return nil, s.failure("find a node", err)
+	}
+	return client, nil
+}
+
+// Confirm returns tasks as they are, and confirmed where replicas confirm what is
+// written.
+func (s *Store) Confirm(ctx context.Context, keys []scheduler.TaskKey) []scheduler.Loaded {
+	if !s.confirms() {
+		return s.Load(ctx, keys)
+	}
+	out := make([]scheduler.Loaded, len(keys))
+	var calls []*call
+	var parts [][]int
+	open := make(map[int]int)
+	for i, key := range keys {
+		shard := s.keys.shardOf(key)
+		at := shard
+		if !s.cluster {
+			at = 0
+		}
+		n, ok := open[at]
+		if !ok || len(parts[n]) == maxPerScript {
+			n = len(calls)
+			open[at] = n
+			calls, parts = append(calls, &call{script: s.scripts.confirm}), append(parts, nil)
+		}
+		calls[n].keys = append(calls[n].keys, s.keys.task(shard, key))
+		parts[n] = append(parts[n], i)
+	}
+	s.run(ctx, calls...)
+	for n, c := range calls {
+		for at, i := range parts[n] {
+			switch {
+			case c.err != nil:
+				out[i].Err = c.err
+			case len(c.reply) != len(parts[n]):
+				out[i].Err = errReply
+			default:
+				if record, ok := c.reply[at].(string); ok {
+					out[i].Task, out[i].Err = s.decode(keys[i], record)
+				}
+				if s.expired(out[i].Task) {
+					out[i].Task = nil
+				}
+			}
+		}
+	}
+	return out
+}
+
+// runConfirmed runs calls, each at the server that has its keys, and has its
+// replicas confirm them.
+func (s *Store) runConfirmed(ctx context.Context, calls []*call) {
+	if !s.cluster {
+		s.runAt(ctx, s.client, calls, s.nodeOf(s.client))
+		return
+	}
+	parts := make(map[redis.UniversalClient][]*call)
+	for _, c := range calls {
+		client, err := s.nodeFor(ctx, c.keys[0])
+		if err != nil {
+			c.err = err
+			continue
+		}
+		parts[client] = append(parts[client], c)
+	}
+	var wg sync.WaitGroup
+	for client, part := range parts {
+		wg.Go(func() { s.runAtNode(ctx, client, part) })
+	}
+	wg.Wait()
+}
+
+// runAtNode is runConfirmed at one node of a Cluster. What it refuses or does not
+// answer may be another's by now, which is looked up; whoever repeats the call finds
+// that one. A slot on the move is waited for in the same way: at its new place a
+// script would miss some of its keys.
+func (s *Store) runAtNode(ctx context.Context, client redis.UniversalClient, calls []*call) {
+	s.runAt(ctx, client, calls, s.nodeOf(client))
+	cluster, ok := s.client.(*redis.ClusterClient)
+	if ok && slices.ContainsFunc(calls, func(c *call) bool { return isUnavailable(c.err) }) {
+		cluster.ReloadState(ctx)
+	}
+}
