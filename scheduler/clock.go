@@ -12,6 +12,9 @@ import (
 // the reply that was fastest, and puts the clock furthest ahead, tells best. The
 // best of the last two windows counts, lest one lucky reply outlive a change.
 type clock struct {
+	// local is the clock of this machine.
+	local func() time.Time
+
 	mu                sync.Mutex
 	offsetMS          int64
 	newestMS, olderMS int64
@@ -28,7 +31,7 @@ const (
 func (c *clock) nowMS() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return time.Now().UnixMilli() + c.offsetMS
+	return c.local().UnixMilli() + c.offsetMS
 }
 
 // heard takes note of what the store's clock showed in a reply that has just
@@ -36,7 +39,7 @@ func (c *clock) nowMS() int64 {
 func (c *clock) heard(storeNowMS int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
+	now := c.local()
 	sampleMS := storeNowMS - now.UnixMilli()
 	if now.After(c.windowEnd) {
 		c.olderMS, c.newestMS = c.newestMS, noOffsetMS
@@ -69,5 +72,5 @@ func (c *clock) aheadMS() int64 {
 func (c *clock) until(ms int64) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return time.Until(time.UnixMilli(ms - c.offsetMS))
+	return time.UnixMilli(ms - c.offsetMS).Sub(c.local())
 }

@@ -90,13 +90,23 @@ func (d *dispatcher) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		recheck := false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-fallback.C:
-			d.recheck(ctx)
+			recheck = true
 		case <-timer.C:
 		case <-d.wake:
+		}
+		// What else has come meanwhile belongs to the same turn.
+		select {
+		case <-fallback.C:
+			recheck = true
+		default:
+		}
+		if recheck {
+			d.recheck(ctx)
 		}
 		timer.Reset(d.runOnce(ctx))
 	}

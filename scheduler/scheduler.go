@@ -21,6 +21,9 @@ type Config struct {
 	// Health holds the thresholds of a queue's health that are not to be those of
 	// [DefaultThresholds], by the names used there.
 	Health Thresholds
+	// Now is this machine's clock, which need not be right: what is due is for the
+	// store's to say. Default [time.Now].
+	Now func() time.Time
 }
 
 // DefaultFirstSuccessRetention is that of a zero Config.
@@ -64,12 +67,16 @@ func New(store Store, cfg Config) (*Scheduler, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	s := &Scheduler{
 		cfg:      cfg,
 		log:      cfg.Log,
 		store:    store,
 		shards:   store.Shards(),
 		replica:  fmt.Sprintf("%016x", rand.Uint64()),
+		clock:    clock{local: cfg.Now},
 		noPolicy: newNoPolicy(),
 		draining: make(chan struct{}),
 	}
