@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/retryd/retryd/internal/ledger"
 	"github.com/retryd/retryd/internal/redistest"
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/scheduler/redisstore"
@@ -53,7 +54,7 @@ func TestClusterFailover(t *testing.T) {
 		return spared[scheduler.ShardOf(scheduler.TaskKey{Namespace: "default", ID: id}, redisstore.DefaultClusterShards)]
 	}})
 	r.steady()
-	var windows []window
+	var windows []ledger.Window
 	for _, victim := range []*redistest.Server{meta, others[0]} {
 		what := "the master with the policies killed"
 		if victim != meta {
@@ -88,21 +89,21 @@ func heirOf(cluster *redistest.Cluster, server *redistest.Server) *redistest.Ser
 
 // failover brings one about, waits until the heir is the master and reports are
 // taken again, and returns when Redis may have lost something.
-func (r *rig) failover(what string, heir *redistest.Server, cause func()) window {
+func (r *rig) failover(what string, heir *redistest.Server, cause func()) ledger.Window {
 	r.t.Helper()
-	w := window{from: time.Now()}
+	w := ledger.Window{From: time.Now()}
 	cause()
 	heir.AwaitMaster(r.t)
-	w.to = time.Now()
+	w.To = time.Now()
 	r.steady()
 	var gaps []string
 	for _, via := range []string{"0", "1", "both", "spared"} {
-		if gap := r.ledger.gap(via, w.from); gap > 0 {
-			gaps = append(gaps, fmt.Sprintf("%s %s (hand-outs %s)", via, gap, r.ledger.pause(via, w.from)))
+		if gap := r.ledger.Gap(via, w.From); gap > 0 {
+			gaps = append(gaps, fmt.Sprintf("%s %s (hand-outs %s)", via, gap, r.ledger.Pause(via, w.From)))
 		}
 	}
 	r.t.Logf("%s: a new master after %s; longest waits of reporters: %s",
-		what, w.to.Sub(w.from).Round(time.Millisecond), strings.Join(gaps, ", "))
-	w.from, w.to = w.from.Add(-calm), w.to.Add(calm)
+		what, w.To.Sub(w.From).Round(time.Millisecond), strings.Join(gaps, ", "))
+	w.From, w.To = w.From.Add(-calm), w.To.Add(calm)
 	return w
 }

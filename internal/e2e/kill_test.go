@@ -22,7 +22,7 @@ func TestNothingIsLostByKills(t *testing.T) {
 	r.awaitServing(0)
 	r.steady()
 	t.Logf("a replica killed: its reporters waited for %s, those who know both for %s",
-		r.ledger.gap("0", killed), r.ledger.gap("both", killed))
+		r.ledger.Gap("0", killed), r.ledger.Gap("both", killed))
 
 	killed = time.Now()
 	redis.Kill(t)
@@ -32,7 +32,7 @@ func TestNothingIsLostByKills(t *testing.T) {
 	answers := time.Now()
 	r.steady()
 	t.Logf("redis killed: reporters waited for %s, of which it was away for %s and loaded for %s",
-		r.ledger.gap("both", killed), restarted.Sub(killed).Round(time.Millisecond), answers.Sub(restarted).Round(time.Millisecond))
+		r.ledger.Gap("both", killed), restarted.Sub(killed).Round(time.Millisecond), answers.Sub(restarted).Round(time.Millisecond))
 
 	r.account()
 }

@@ -20,8 +20,8 @@ import (
 	"google.golang.org/grpc/resolver/manual"
 
 	"github.com/retryd/retryd/client"
-	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 	"github.com/retryd/retryd/internal/docstest"
+	"github.com/retryd/retryd/internal/ledger"
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/scheduler/redisstore"
 )
@@ -46,7 +46,7 @@ type rig struct {
 	t        *testing.T
 	cfg      redisstore.Config
 	policies string
-	ledger   *ledger
+	ledger   *ledger.Ledger
 	replicas [2]*process
 
 	reporters, workers  sync.WaitGroup
@@ -64,7 +64,7 @@ type process struct {
 // start starts replicas, workers and reporters on the Redis at url.
 func startRig(t *testing.T, url string) *rig {
 	t.Helper()
-	r := &rig{t: t, cfg: redisstore.Config{URL: url, Log: slog.New(slog.DiscardHandler)}, ledger: newLedger()}
+	r := &rig{t: t, cfg: redisstore.Config{URL: url, Log: slog.New(slog.DiscardHandler)}, ledger: ledger.New()}
 	r.policies = filepath.Join(t.TempDir(), "policies.yaml")
 	if err := os.WriteFile(r.policies, []byte(retryPolicy), 0o600); err != nil {
 		t.Fatal(err)
@@ -130,7 +130,7 @@ func (r *rig) dial(replicas []*process, opts ...client.Option) *client.Client {
 	}
 	names.InitialState(state)
 	opts = append(opts, client.WithInsecure(), client.WithLogger(slog.New(slog.DiscardHandler)),
-		client.WithDialOptions(grpc.WithResolvers(names), grpc.WithChainStreamInterceptor(r.tap)))
+		client.WithDialOptions(grpc.WithResolvers(names), grpc.WithChainStreamInterceptor(ledger.Tap(r.ledger))))
 	c, err := client.New(names.Scheme()+":///retryd", opts...)
 	if err != nil {
 		r.t.Fatal(err)
@@ -143,31 +143,6 @@ func (r *rig) dial(replicas []*process, opts ...client.Option) *client.Client {
 	return c
 }
 
-// tap enters what workers are told of their extensions.
-func (r *rig) tap(
-	ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption,
-) (grpc.ClientStream, error) {
-	s, err := streamer(ctx, desc, cc, method, opts...)
-	return &tapped{s, r.ledger}, err
-}
-
-type tapped struct {
-	grpc.ClientStream
-	ledger *ledger
-}
-
-func (s *tapped) RecvMsg(m any) error {
-	err := s.ClientStream.RecvMsg(m)
-	if got, ok := m.(*retryv1.SubscribeResponse); ok && err == nil {
-		for _, res := range got.GetExtendResult().GetResults() {
-			if end := res.GetLeaseExpireTime(); end != nil {
-				s.ledger.extended(res.GetLeaseToken(), end.AsTime())
-			}
-		}
-	}
-	return err
-}
-
 // startWorkers starts two workers on each replica.
 func (r *rig) startWorkers() {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -175,7 +150,7 @@ func (r *rig) startWorkers() {
 	for i := range 2 * len(r.replicas) {
 		via := fmt.Sprintf("worker %d of replica %d", i/2, i%2)
 		w, err := client.NewWorker(r.dial(r.replicas[i%2:i%2+1]), []string{"q"}, client.WithLeaseDuration(lease), client.WithMaxInFlight(64),
-			client.WithWorkerID(via), client.WithSettled(func(s client.Settled) { r.ledger.settled(r.t, s) }))
+			client.WithWorkerID(via), client.WithSettled(func(s client.Settled) { r.ledger.Settled(ledger.OutcomeOf(s)) }))
 		if err != nil {
 			r.t.Fatal(err)
 		}
@@ -195,7 +170,7 @@ func (r *rig) startWorkers() {
 // at times longer than a lease.
 func (r *rig) handler(via string) client.Handler {
 	return func(ctx context.Context, a *client.Attempt) error {
-		r.ledger.handedOut(r.t, via, a, lease)
+		r.ledger.HandedOut(ledger.HandoutOf(via, a, lease))
 		var takes time.Duration
 		switch n := rand.IntN(100); {
 		case n < 2:
@@ -288,21 +263,26 @@ func (r *rig) report(c *client.Client, id, via string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	d, err := c.ReportFailure(ctx, client.Task{ID: id, Queue: "q", Policy: "soon", Group: group}, client.HTTPFailure(503, ""), client.WithIdempotencyKey(id))
-	r.ledger.reported(id, via, d, err)
+	r.ledger.Reported(id, via, d, err)
 	return err
 }
 
 // steady waits until both replicas have taken reports and outcomes for a while.
 func (r *rig) steady() {
 	r.t.Helper()
-	r.ledger.awaitAcks(r.t, "0", 50)
-	r.ledger.awaitAcks(r.t, "1", 50)
-	r.ledger.awaitOutcomes(r.t, 150)
+	for _, via := range []string{"0", "1"} {
+		if err := r.ledger.AwaitAcks(r.t.Context(), via, 50); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	if err := r.ledger.AwaitOutcomes(r.t.Context(), 150); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // account ends the load, waits until all has drained, and holds the store
 // against the ledger. In windows Redis may have lost what it had acknowledged.
-func (r *rig) account(windows ...window) {
+func (r *rig) account(windows ...ledger.Window) {
 	r.t.Helper()
 	r.stopReports()
 	r.reporters.Wait()
@@ -312,19 +292,15 @@ func (r *rig) account(windows ...window) {
 	drained := time.Since(stopped)
 	r.finish()
 	r.workers.Wait()
-	a := &audit{ledger: r.ledger, windows: windows}
-	kept := 0
-	a.run(r.t, func(ids []string) map[string]*scheduler.Task {
-		tasks := load(r.t, store, ids)
-		for _, t := range tasks {
-			if t != nil {
-				kept++
-			}
-		}
-		return tasks
-	})
-	r.wantGroup(store, kept)
-	r.t.Logf("%s; drained in %s; refusals %v", &a.sum, drained.Round(time.Millisecond), r.ledger.refusals)
+	sum, found, err := r.ledger.Audit(r.t.Context(), store, ledger.Plan{Attempts: 3, Windows: windows})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, problem := range found {
+		r.t.Error(problem)
+	}
+	r.wantGroup(store, sum.Stored)
+	r.t.Logf("%s; drained in %s; refusals %v", &sum, drained.Round(time.Millisecond), r.ledger.Refusals())
 }
 
 // awaitDrained waits until nothing is left to do in the queue.
@@ -359,21 +335,4 @@ func (r *rig) wantGroup(store *redisstore.Store, kept int) {
 	if err != nil || counts[0].Leased != 0 || len(counts[0].Open) > 0 {
 		r.t.Errorf("once drained, the queue counts %d leased and %v under way (error %v)", counts[0].Leased, counts[0].Open, err)
 	}
-}
-
-// load reads tasks from the store, those that it has.
-func load(t *testing.T, store *redisstore.Store, ids []string) map[string]*scheduler.Task {
-	t.Helper()
-	keys := make([]scheduler.TaskKey, len(ids))
-	for i, id := range ids {
-		keys[i] = scheduler.TaskKey{Namespace: "default", ID: id}
-	}
-	out := make(map[string]*scheduler.Task, len(ids))
-	for i, got := range store.Load(t.Context(), keys) {
-		if got.Err != nil {
-			t.Fatal(got.Err)
-		}
-		out[ids[i]] = got.Task
-	}
-	return out
 }
