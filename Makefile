@@ -4,6 +4,8 @@
 GO ?= go
 # How long `make fuzz` gives each target.
 FUZZTIME ?= 10s
+# What `make faults` is called with besides, such as FAULTS="-only F1 -seed 7".
+FAULTS ?=
 
 BIN := .bin
 BUF := $(BIN)/buf
@@ -50,6 +52,16 @@ bench-full: ## The same with the long works
 check-bench: ## Check the harness of make bench: its tests, and a little of its works
 	@scripts/ensure.sh redis-server
 	cd bench && $(GO) test -short ./...
+
+.PHONY: faults
+faults: ## Break everything under load, and check that nothing is lost or doubled; under 45 minutes
+	@scripts/ensure.sh redis-server
+	$(GO) run ./internal/faults $(FAULTS)
+
+.PHONY: faults-short
+faults-short: ## The most telling faults, shorter, in under 5 minutes
+	@scripts/ensure.sh redis-server
+	$(GO) run ./internal/faults -short $(FAULTS)
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) $(BUF) ## Check code and protos against the house rules

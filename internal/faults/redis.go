@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/retryd/retryd/internal/redisproc"
+	"github.com/retryd/retryd/internal/respproxy"
+)
+
+// Redis is what the servers keep their tasks in. Which of its parts are set depends
+// on the topology.
+type Redis struct {
+	// One is the server of Standalone, Proxy what stands before it when that was
+	// asked for.
+	One   *redisproc.Server
+	Proxy *respproxy.Proxy
+
+	Sentinels *redisproc.Sentinels
+	Cluster   *redisproc.Cluster
+}
+
+// startRedis starts one of a topology.
+func startRedis(ctx context.Context, on Topology, s *Setup) (*Redis, error) {
+	r := new(Redis)
+	var err error
+	switch on {
+	case Standalone:
+		port, portErr := redisproc.FreePort(ctx)
+		if portErr != nil {
+			return nil, portErr
+		}
+		if r.One, err = redisproc.Start(ctx, append([]string{"--port", port}, s.Redis...)...); err == nil && s.Proxied {
+			r.Proxy, err = respproxy.Start(ctx, respproxy.Config{Network: "tcp", Addr: r.One.Addr(), Seed: s.Seed})
+		}
+	case Sentinel:
+		r.Sentinels, err = redisproc.StartSentinels(ctx, 3, 2, s.Redis...)
+	case Cluster:
+		r.Cluster, err = redisproc.StartCluster(ctx, 3, 1, append([]string{"--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"}, s.Redis...)...)
+	default:
+		err = fmt.Errorf("there is no topology %q", on)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start redis: %w", err), r.close())
+	}
+	return r, nil
+}
+
+// URL is what the servers are given.
+func (r *Redis) URL() string {
+	switch {
+	case r.Proxy != nil:
+		return r.Proxy.URL()
+	case r.Sentinels != nil:
+		return r.Sentinels.URL()
+	case r.Cluster != nil:
+		return r.Cluster.URL()
+	}
+	return r.One.URL()
+}
+
+// directURL is URL past the proxy, for the checks.
+func (r *Redis) directURL() string {
+	if r.Proxy != nil {
+		return r.One.URL()
+	}
+	return r.URL()
+}
+
+// Nodes are all servers that may hold tasks, also those that do not run.
+func (r *Redis) Nodes() []*redisproc.Server {
+	switch {
+	case r.Sentinels != nil:
+		return append([]*redisproc.Server{r.Sentinels.Master}, r.Sentinels.Replicas...)
+	case r.Cluster != nil:
+		return r.Cluster.Nodes()
+	}
+	return []*redisproc.Server{r.One}
+}
+
+// clients counts the connections of clients to all nodes, those of replicas and the
+// count's own left out.
+func (r *Redis) clients(ctx context.Context) int {
+	n := 0
+	for _, node := range r.Nodes() {
+		list, err := node.Command(ctx, "CLIENT", "LIST", "TYPE", "normal")
+		if err != nil {
+			continue // it is not there, and neither are its clients
+		}
+		for line := range strings.Lines(list) {
+			if strings.Contains(line, "lib-name=go-redis") {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func (r *Redis) close() error {
+	var errs []error
+	if r.Proxy != nil {
+		errs = append(errs, r.Proxy.Close())
+	}
+	if r.One != nil {
+		errs = append(errs, r.One.Close())
+	}
+	if r.Sentinels != nil {
+		errs = append(errs, r.Sentinels.Close())
+	}
+	if r.Cluster != nil {
+		errs = append(errs, r.Cluster.Close())
+	}
+	return errors.Join(errs...)
+}
