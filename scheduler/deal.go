@@ -36,7 +36,7 @@ func (d *dispatcher) deal() (claims []*dealt, wakeMS int64) {
 		return nil, never
 	}
 	nowMS := d.s.clock.nowMS()
-	d.out.expire(nowMS)
+	d.expire(nowMS)
 	wakeMS = d.out.earliestMS()
 	var hands []*hand
 	busy := make(map[*queue]bool)

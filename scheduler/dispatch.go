@@ -25,6 +25,8 @@ type dispatcher struct {
 	// waiters want to know when their subscriptions have been looked at.
 	waiters []waiter
 	out     outLeases
+	// late are deliveries whose leases have ended before anybody took them.
+	late    []Delivery
 	stopped bool
 	// sleepMS is when the loop will wake by itself: anything earlier has to wake
 	// it.
@@ -117,6 +119,7 @@ func (d *dispatcher) run(ctx context.Context) error {
 func (d *dispatcher) runOnce(ctx context.Context) time.Duration {
 	for {
 		deal, wakeMS := d.deal()
+		d.returnLate(ctx)
 		if len(deal) == 0 {
 			if wakeMS == never {
 				return fallbackInterval
@@ -126,6 +129,29 @@ func (d *dispatcher) runOnce(ctx context.Context) time.Duration {
 		if !d.hand(ctx, deal) {
 			return retryPause
 		}
+	}
+}
+
+// expire frees the credit of leases that have ended. What still waits for its worker
+// then is not sent any more, since another may get it: it goes back, and its expiry
+// counts for nothing. Callers hold mu.
+func (d *dispatcher) expire(nowMS int64) {
+	if untaken := d.out.expire(nowMS); len(untaken) > 0 {
+		d.late = append(d.late, untaken...)
+		signal(d.wake)
+	}
+}
+
+func (d *dispatcher) returnLate(ctx context.Context) {
+	d.mu.Lock()
+	late := d.late
+	d.late = nil
+	d.mu.Unlock()
+	if len(late) == 0 {
+		return
+	}
+	if err := d.s.GiveBack(ctx, late); err != nil {
+		d.s.log.WarnContext(ctx, "attempts that their workers did not take in time could not be given back; their leases have expired", "error", err)
 	}
 }
 

@@ -135,3 +135,38 @@ func FuzzParseLeaseToken(f *testing.F) {
 		}
 	})
 }
+
+func TestLeaseThatEndsBeforeItsWorkerTakesItIsNotHandedOut(t *testing.T) {
+	inWorld(t, func(w *world) {
+		slow := w.worker(2)
+		w.report(failure("a", by("now")))
+		w.report(failure("b", by("now")))
+		// It reads nothing until its leases have ended, and others get the attempts.
+		w.pass(29 * time.Second)
+		taken := w.next(slow)
+		w.pass(1100 * time.Millisecond)
+		quick := w.worker(1)
+		for {
+			d, ok := slow.Next()
+			if !ok {
+				break
+			}
+			if now := w.s.NowMS(); d.Task.LeaseEndMS <= now {
+				t.Errorf("attempt of %s handed out %d ms after its lease has ended", d.Task.Key.ID, now-d.Task.LeaseEndMS)
+			}
+		}
+		w.none(quick)
+		for id, expiries := range map[string]int{taken.Task.Key.ID: 1, other(taken, "a", "b"): 0} {
+			got := w.load(id)
+			equal(t, id+": delivery and expiries", []int{got.Delivery, got.Expiries}, []int{1 + expiries, expiries})
+		}
+	})
+}
+
+// other is the one of two tasks that was not delivered.
+func other(d scheduler.Delivery, a, b string) string {
+	if d.Task.Key.ID == a {
+		return b
+	}
+	return a
+}

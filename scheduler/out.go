@@ -70,13 +70,18 @@ func (o *outLeases) extend(key TaskKey, fence Fence, endMS int64) {
 
 // expire frees the credit of leases that have ended: what their workers do with
 // them no longer keeps others waiting. They are forgotten when the store says
-// that they are no longer their tasks'.
-func (o *outLeases) expire(nowMS int64) {
+// that they are no longer their tasks'. It returns the deliveries among them that
+// nobody has taken yet.
+func (o *outLeases) expire(nowMS int64) (untaken []Delivery) {
 	for len(o.ends) > 0 && o.ends[0].endMS <= nowMS {
 		l := heap.Pop(&o.ends).(*outLease)
 		l.over = true
 		l.sub.out--
+		if d, ok := l.sub.withdraw(l.key, l.fence); ok {
+			untaken = append(untaken, d)
+		}
 	}
+	return untaken
 }
 
 // earliestMS is when the first lease ends, or never.

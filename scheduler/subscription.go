@@ -60,13 +60,15 @@ func (s *Scheduler) Subscribe(opts SubscribeOptions) *Subscription {
 // Ready is signalled when deliveries may be waiting.
 func (sub *Subscription) Ready() <-chan struct{} { return sub.ready }
 
-// Next takes the delivery that has waited longest; ok is false when none waits,
+// Next takes the delivery that has waited longest, of those whose leases have not
+// ended while they waited; ok is false when none waits,
 // or when those taken before use up the credit, which may have been lowered since
 // more was claimed: what waits is Surplus then. From here on it counts as handed
 // out, whatever becomes of it, unless it is given back.
 func (sub *Subscription) Next() (d Delivery, ok bool) {
 	sub.s.dispatcher.mu.Lock()
 	defer sub.s.dispatcher.mu.Unlock()
+	sub.s.dispatcher.expire(sub.s.clock.nowMS())
 	sub.mu.Lock()
 	defer sub.mu.Unlock()
 	switch n := len(sub.waiting); {
@@ -116,6 +118,19 @@ func (sub *Subscription) Close(ctx context.Context) error {
 	sub.waiting = nil
 	sub.mu.Unlock()
 	return sub.s.GiveBack(ctx, waiting)
+}
+
+// withdraw takes a delivery back that nobody has taken.
+func (sub *Subscription) withdraw(key TaskKey, fence Fence) (d Delivery, ok bool) {
+	sub.mu.Lock()
+	defer sub.mu.Unlock()
+	for i, d := range sub.waiting {
+		if d.Task.Key == key && d.Task.Fence == fence {
+			sub.waiting = slices.Delete(sub.waiting, i, i+1)
+			return d, true
+		}
+	}
+	return Delivery{}, false
 }
 
 func (sub *Subscription) push(d Delivery) {
