@@ -4,6 +4,8 @@
 GO ?= go
 # How long `make fuzz` gives each target.
 FUZZTIME ?= 10s
+# How many seeds `make simulate` runs.
+SEEDS ?= 10000
 # What `make faults` is called with besides, such as FAULTS="-only F1 -seed 7".
 FAULTS ?=
 
@@ -35,6 +37,10 @@ race: ## Run all tests three times over, to find what happens seldom
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10s)
 	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" scripts/fuzz.sh
+
+.PHONY: simulate
+simulate: ## Run SEEDS (10000) simulated runs with faults, in virtual time
+	$(GO) test ./internal/simulation -run TestSeeds -seeds 1:$(SEEDS) -timeout 0
 
 .PHONY: microbench
 microbench: ## Run the benchmarks that stand beside the code
