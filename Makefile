@@ -14,6 +14,7 @@ BUF := $(BIN)/buf
 GOLANGCI_LINT := $(BIN)/golangci-lint
 PLUGINS := $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc
 GRPCURL := $(BIN)/grpcurl
+BENCHSTAT := $(BIN)/benchstat
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
@@ -45,6 +46,10 @@ simulate: ## Run SEEDS (10000) simulated runs with faults, in virtual time
 .PHONY: microbench
 microbench: ## Run the benchmarks that stand beside the code
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+.PHONY: compare
+compare: $(BENCHSTAT) ## Compare those benchmarks with the ones of the revision BASE (BASE=HEAD~1)
+	@GO="$(GO)" BENCHSTAT="$(CURDIR)/$(BENCHSTAT)" scripts/compare.sh
 
 .PHONY: bench
 bench: ## Measure retryd beside its peers, in under 20 minutes, into bench/out
@@ -133,6 +138,9 @@ $(BIN)/protoc-gen-go-grpc: tools/go.mod tools/go.sum
 
 $(GRPCURL): tools/go.mod tools/go.sum
 	$(call build_tool,tools,github.com/fullstorydev/grpcurl/cmd/grpcurl)
+
+$(BENCHSTAT): tools/go.mod tools/go.sum
+	$(call build_tool,tools,golang.org/x/perf/cmd/benchstat)
 
 $(GOLANGCI_LINT): tools/lint/go.mod tools/lint/go.sum
 	$(call build_tool,tools/lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint)

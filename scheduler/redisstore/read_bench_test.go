@@ -9,6 +9,7 @@ import (
 
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/scheduler/redisstore"
+	"github.com/retryd/retryd/scheduler/storetest"
 )
 
 // manyDead is how many dead letters the benchmarks of reading have.
@@ -94,8 +95,8 @@ func BenchmarkCountQueues(b *testing.B) {
 	s := benchStore(b)
 	keys := make([]scheduler.QueueKey, queues)
 	for i := range keys {
-		keys[i] = scheduler.QueueKey{Namespace: "default", Name: fmt.Sprint("queue-", i)}
-		changes := benchChanges(100)
+		keys[i] = scheduler.QueueKey{Namespace: "ns", Name: fmt.Sprint("queue-", i)}
+		changes := storetest.BenchChanges(100, "")
 		for n := range changes {
 			changes[n].Task.Spec.Queue = keys[i].Name
 		}
