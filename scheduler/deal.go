@@ -63,14 +63,14 @@ func (d *dispatcher) deal() (claims []*dealt, wakeMS int64) {
 	return claims, wakeMS
 }
 
-// looked returns a channel that is closed once whatever was due for the
-// subscription when it was made has been given to it.
-func (d *dispatcher) looked(sub *Subscription) <-chan struct{} {
+// joinLooked is join, and returns a channel that is closed once whatever was due
+// for the subscription then has been given to it.
+func (d *dispatcher) joinLooked(sub *Subscription) (looked <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w := waiter{sub: sub, done: make(chan struct{})}
 	d.waiters = append(d.waiters, w)
-	signal(d.wake)
+	d.add(sub)
 	return w.done
 }
 

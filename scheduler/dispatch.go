@@ -107,6 +107,10 @@ func (d *dispatcher) run(ctx context.Context) error {
 			recheck = true
 		default:
 		}
+		select {
+		case <-d.wake:
+		default:
+		}
 		if recheck {
 			d.recheck(ctx)
 		}
@@ -159,6 +163,10 @@ func (d *dispatcher) returnLate(ctx context.Context) {
 func (d *dispatcher) join(sub *Subscription) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.add(sub)
+}
+
+func (d *dispatcher) add(sub *Subscription) {
 	for _, key := range sub.queues {
 		q := d.queueOf(key)
 		q.subs = append(q.subs, sub)

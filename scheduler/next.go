@@ -247,10 +247,10 @@ func (s *Scheduler) tell(t *Task, nowMS int64, leased *Delivery) NextAnswer {
 
 // nextOfQueue leases any due attempt of a queue.
 func (s *Scheduler) nextOfQueue(ctx context.Context, r NextRequest) (NextAnswer, error) {
-	sub := s.Subscribe(SubscribeOptions{
+	sub := s.newSubscription(SubscribeOptions{
 		Namespace: r.Namespace, Queues: []string{r.Queue}, MaxInFlight: 1, Lease: r.Lease, Worker: r.Worker,
 	})
-	got, err := s.awaitOne(ctx, sub, r)
+	got, err := s.awaitOne(ctx, sub, s.dispatcher.joinLooked(sub), r)
 	if closeErr := sub.Close(context.WithoutCancel(ctx)); closeErr != nil {
 		s.log.WarnContext(ctx, "an attempt that its caller did not wait for could not be given back; its lease will expire", "error", closeErr)
 	}
@@ -276,8 +276,7 @@ func (s *Scheduler) nextOfQueue(ctx context.Context, r NextRequest) (NextAnswer,
 
 // awaitOne waits for a delivery, at the least until the dispatcher has looked at
 // the queue once; nil when none came.
-func (s *Scheduler) awaitOne(ctx context.Context, sub *Subscription, r NextRequest) (*Delivery, error) {
-	looked := s.dispatcher.looked(sub)
+func (s *Scheduler) awaitOne(ctx context.Context, sub *Subscription, looked <-chan struct{}, r NextRequest) (*Delivery, error) {
 	timer := time.NewTimer(r.Wait)
 	defer timer.Stop()
 	var timedOut <-chan time.Time

@@ -49,11 +49,16 @@ type Subscription struct {
 // Subscribe starts handing out. The caller takes deliveries with Next whenever
 // Ready says so, and must call Close.
 func (s *Scheduler) Subscribe(opts SubscribeOptions) *Subscription {
+	sub := s.newSubscription(opts)
+	s.dispatcher.join(sub)
+	return sub
+}
+
+func (s *Scheduler) newSubscription(opts SubscribeOptions) *Subscription {
 	sub := &Subscription{s: s, opts: opts, ready: make(chan struct{}, 1), maxInFlight: opts.MaxInFlight}
 	for _, q := range opts.Queues {
 		sub.queues = append(sub.queues, QueueKey{opts.Namespace, q})
 	}
-	s.dispatcher.join(sub)
 	return sub
 }
 

@@ -21,6 +21,8 @@ func (l *ledger) answered(rep *report, a scheduler.Answer, err error) {
 		return
 	case !a.Duplicate && tag != rep.tag:
 		l.w.wrong("I2", "%s was answered with the record of %s, and not as a duplicate", rep, tag)
+	case a.Duplicate && rep.sent == 1 && tag == rep.tag:
+		l.w.wrong("I2", "%s was sent once, and answered as a duplicate", rep)
 	case a.Duplicate:
 		l.w.figures.Duplicates++
 	default:

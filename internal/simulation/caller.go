@@ -28,6 +28,8 @@ type report struct {
 	r    scheduler.Report
 	// loose says that nothing in it tells a resend from the next attempt's report.
 	loose bool
+	// sent is how often it was.
+	sent int
 	// handout is that of its token.
 	handout *handout
 }
@@ -160,6 +162,7 @@ func (w *world) send(left int, reps ...*report) {
 	limit := w.between(500*time.Millisecond, 6*time.Second)
 	reports := make([]scheduler.Report, len(reps))
 	for i, rep := range reps {
+		rep.sent++
 		reports[i] = rep.r
 	}
 	var got []scheduler.Reported
@@ -232,6 +235,14 @@ func (b *book) pull() {
 		})
 	}
 	w.after(w.between(time.Second, 8*time.Second), b.pull)
+}
+
+// pullAny asks for any attempt of a queue, as one does who has no stream.
+func (w *world) pullAny() {
+	w.pull(scheduler.NextRequest{
+		Namespace: namespaces[w.rng.IntN(len(namespaces))], Queue: queues[w.rng.IntN(len(queues))],
+		Wait: w.between(0, 3*time.Second), Lease: w.between(2*time.Second, 10*time.Second),
+	})
 }
 
 // pull asks a replica for an attempt.

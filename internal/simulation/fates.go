@@ -33,6 +33,8 @@ func (w *world) dispatch(op *operation) {
 	delay := w.between(50*time.Microsecond, 2*time.Millisecond)
 	if f != fateFine {
 		w.figures.Faults++
+		op.faulty = true
+		w.ledger.faulty(op)
 	}
 	if f == fateLate {
 		delay = w.between(300*time.Millisecond, 2*patience)

@@ -30,7 +30,11 @@ func (l *ledger) claimed(op *operation, c scheduler.Claim, got scheduler.Claimed
 		l.w.note(op.link.replica, "%s/%s: %s", t.Key.Namespace, t.Key.ID, describe(before, t, nowMS))
 		l.leased(acc, before, t, nowMS)
 		acc.now, acc.top = t, max(acc.top, t.Fence.Number)
-		l.leases[t.Fence] = &lease{key: t.Key, fence: t.Fence, link: op.link, claimedMS: nowMS, excused: op.link.away.Load()}
+		l.leases[scheduler.LeaseToken{Key: t.Key, Fence: t.Fence}] = &lease{
+			key: t.Key, fence: t.Fence, link: op.link, claimedMS: nowMS,
+			// Who asks for one attempt, and has no answer in time, does not come back for it.
+			excused: op.link.away.Load() || c.Replica == "" && op.faulty,
+		}
 	}
 }
 
@@ -60,6 +64,9 @@ func (l *ledger) leased(acc *account, before, t *scheduler.Task, nowMS int64) {
 	if t.Attempt != before.Attempt || t.RetriesLeft != before.RetriesLeft || len(t.History) != len(before.History) || t.Generation != before.Generation {
 		l.w.wrong("I6", "a claim of %s has burned a retry", id)
 	}
+	if t.Released != (scheduler.Fence{}) {
+		l.w.wrong("I7", "attempt %d of %s was claimed, and counts as released", t.Attempt, id)
+	}
 	if t.LeaseEndMS != nowMS+t.LeaseMS {
 		l.w.wrong("I4", "the lease of attempt %d of %s does not end when it should", t.Attempt, id)
 	}
@@ -74,7 +81,7 @@ func (l *ledger) leased(acc *account, before, t *scheduler.Task, nowMS int64) {
 // or have been killed.
 func (l *ledger) ranOut(acc *account, before *scheduler.Task) {
 	l.w.figures.Expiries++
-	ls := l.leases[before.Fence]
+	ls := l.lease(acc.key, before.Fence)
 	if ls == nil {
 		return
 	}
@@ -95,8 +102,8 @@ func (l *ledger) handedOut(holder string, r *replica, d scheduler.Delivery, agai
 	l.w.figures.HandOuts++
 	l.w.note(holder, "gets attempt %d of %s/%s, delivery %d, from %s", t.Attempt, t.Key.Namespace, id, t.Delivery, r.name)
 	token, err := scheduler.ParseLeaseToken(d.Token)
-	ls := l.leases[token.Fence]
-	if err != nil || ls == nil || ls.key != t.Key {
+	ls := l.lease(t.Key, token.Fence)
+	if err != nil || ls == nil || token.Key != t.Key {
 		l.w.wrong("I4", "attempt %d of %s was handed out under a lease that the store has not given", t.Attempt, id)
 		return nil
 	}

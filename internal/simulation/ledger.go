@@ -27,7 +27,7 @@ type ledger struct {
 	order   []*account
 	touched map[*account]bool
 	looks   int
-	leases  map[scheduler.Fence]*lease
+	leases  map[scheduler.LeaseToken]*lease
 	effects map[string]*effect
 	// loose are the tags of reports that may rightly have several effects.
 	loose  map[string]bool
@@ -91,7 +91,7 @@ type effect struct {
 func newLedger(w *world) *ledger {
 	return &ledger{
 		w: w, accounts: make(map[scheduler.TaskKey]*account), touched: make(map[*account]bool),
-		leases: make(map[scheduler.Fence]*lease), effects: make(map[string]*effect), loose: make(map[string]bool), pauses: make(map[scheduler.QueueKey]int64),
+		leases: make(map[scheduler.LeaseToken]*lease), effects: make(map[string]*effect), loose: make(map[string]bool), pauses: make(map[scheduler.QueueKey]int64),
 	}
 }
 
@@ -157,6 +157,23 @@ func (l *ledger) killed(r *replica) {
 	for _, ls := range l.leases {
 		if ls.link == r.link && ls.handout == nil {
 			ls.excused = true
+		}
+	}
+}
+
+// lease returns the lease of a task's fence, nil when the store has given none.
+func (l *ledger) lease(key scheduler.TaskKey, fence scheduler.Fence) *lease {
+	return l.leases[scheduler.LeaseToken{Key: key, Fence: fence}]
+}
+
+// faulty excuses the leases that an operation was to change, which it may not have
+// done: nobody repeats what gives an attempt back, and its lease runs out.
+func (l *ledger) faulty(op *operation) {
+	for _, c := range op.changes {
+		if c.Before != nil && c.Before.State == scheduler.StateLeased {
+			if ls := l.lease(c.Key, c.Before.Fence); ls != nil {
+				ls.excused = true
+			}
 		}
 	}
 }

@@ -42,7 +42,9 @@ type operation struct {
 	untilMS int64
 	resume  bool
 
-	reply chan reply
+	// faulty says that the network does something to it.
+	faulty bool
+	reply  chan reply
 }
 
 // reply is the answer to an operation, by what it was.

@@ -156,6 +156,7 @@ func (w *world) schedule() {
 	some(p.stalls, func() { w.workers[w.rng.IntN(len(w.workers))].stall() })
 	some(p.workers, func() { w.workers[w.rng.IntN(len(w.workers))].change() })
 	some(p.operators, w.operate)
+	some(p.pulls, w.pullAny)
 	some(p.nights, func() {
 		w.note("world", "everything is down for hours")
 		for _, r := range w.replicas {

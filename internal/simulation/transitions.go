@@ -60,6 +60,10 @@ func (l *ledger) transition(acc *account, before, after *scheduler.Task, nowMS i
 	if before == nil {
 		return
 	}
+	leased := after.State == scheduler.StateLeased
+	if leased != (after.LeaseEndMS != 0) || leased != (after.LeaseMS != 0) || leased && after.Released != (scheduler.Fence{}) {
+		l.w.wrong("I7", "%s is %s, and says something else of its lease", id, after.State)
+	}
 	if after.Version <= before.Version {
 		l.w.wrong("I2", "the version of %s went from %d to %d", id, before.Version, after.Version)
 	}
@@ -70,7 +74,7 @@ func (l *ledger) transition(acc *account, before, after *scheduler.Task, nowMS i
 		l.unreported(acc, before, after, nowMS)
 	}
 	if before.State == scheduler.StateLeased && after.State != scheduler.StateLeased {
-		if ls := l.leases[before.Fence]; ls != nil && ls.handout != nil {
+		if ls := l.lease(acc.key, before.Fence); ls != nil && ls.handout != nil {
 			ls.handout.over = true
 		}
 	}
@@ -90,7 +94,7 @@ func (l *ledger) unreported(acc *account, before, after *scheduler.Task, nowMS i
 		return
 	}
 	expired := nowMS >= before.LeaseEndMS
-	ls := l.leases[before.Fence]
+	ls := l.lease(acc.key, before.Fence)
 	taken := ls != nil && ls.handout != nil
 	switch {
 	case after.State == scheduler.StateLeased && after.Expiries == before.Expiries && after.Delivery == before.Delivery:
