@@ -28,6 +28,10 @@ type Config struct {
 	// closed as soon as it is accepted, so that its client tries another replica.
 	// Default 4,096.
 	MaxConnections int
+	// MaxStreams is how many streams may be open at a time; one more is refused as
+	// UNAVAILABLE with TOO_MANY_STREAMS. Default 10,000. Of connections and of
+	// streams one host, which is an IP address, may have half.
+	MaxStreams int
 	// DrainTimeout is how long calls and streams may take to end when the server
 	// is told to stop. Default 20 s.
 	DrainTimeout time.Duration
@@ -46,6 +50,7 @@ type Config struct {
 // The defaults of a zero Config.
 const (
 	DefaultMaxConnections     = 4096
+	DefaultMaxStreams         = 10_000
 	DefaultDrainTimeout       = 20 * time.Second
 	DefaultSendTimeout        = 10 * time.Second
 	DefaultMaxConnectionAge   = 30 * time.Minute
@@ -57,6 +62,9 @@ func (c Config) Validate() error {
 	var errs []error
 	if c.MaxConnections < 0 {
 		errs = append(errs, fmt.Errorf("max connections is %d: it cannot be negative", c.MaxConnections))
+	}
+	if c.MaxStreams < 0 {
+		errs = append(errs, fmt.Errorf("max streams is %d: it cannot be negative", c.MaxStreams))
 	}
 	for _, d := range []struct {
 		name string
@@ -80,6 +88,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxConnections == 0 {
 		c.MaxConnections = DefaultMaxConnections
+	}
+	if c.MaxStreams == 0 {
+		c.MaxStreams = DefaultMaxStreams
 	}
 	for _, d := range []struct {
 		v   *time.Duration

@@ -223,6 +223,14 @@ func slowConsumer(limit time.Duration) error {
 	}}.status()
 }
 
+// tooManyStreams refuses a stream that there is no room for here.
+func tooManyStreams() error {
+	return refusal{outcome: outcome{
+		code: codes.Unavailable, reason: "TOO_MANY_STREAMS", retryDelay: 5 * time.Second,
+		message: "the server has as many streams as it takes, of all or of this host; another replica may have room",
+	}}.status()
+}
+
 // goingAway ends a call that the server has no more time for.
 func goingAway() error {
 	return refusal{outcome: outcome{

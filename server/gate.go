@@ -17,11 +17,17 @@ func (s *Server) gateUnary(ctx context.Context, req any, info *grpc.UnaryServerI
 	return handler(ctx, req)
 }
 
-// gateStream refuses streams until the server is open.
+// gateStream refuses streams until the server is open, and those it has no room
+// for.
 func (s *Server) gateStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	if err := s.gate(info.FullMethod); err != nil {
 		return err
 	}
+	leave, err := s.enter(stream.Context())
+	if err != nil {
+		return err
+	}
+	defer leave()
 	return handler(srv, stream)
 }
 

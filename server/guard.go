@@ -12,6 +12,8 @@ type counters struct {
 	panics             atomic.Int64
 	slowConsumers      atomic.Int64
 	refusedConnections atomic.Int64
+	abusedConnections  atomic.Int64
+	refusedStreams     atomic.Int64
 }
 
 // Counters are totals since the server was made.
@@ -24,6 +26,11 @@ type Counters struct {
 	SlowConsumers int64
 	// RefusedConnections were one too many.
 	RefusedConnections int64
+	// AbusedConnections were closed for what came by them: more unfinished messages
+	// than there is room for, or calls taken back by the thousand.
+	AbusedConnections int64
+	// RefusedStreams were one too many.
+	RefusedStreams int64
 }
 
 // Counters returns the totals.
@@ -33,6 +40,8 @@ func (s *Server) Counters() Counters {
 		InternalErrors:     s.failures.internal.Load(),
 		SlowConsumers:      s.counters.slowConsumers.Load(),
 		RefusedConnections: s.counters.refusedConnections.Load(),
+		AbusedConnections:  s.counters.abusedConnections.Load(),
+		RefusedStreams:     s.counters.refusedStreams.Load(),
 	}
 }
 

@@ -151,7 +151,7 @@ func (s *Server) mapStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServ
 // that has gone away must not keep the server at work.
 func boundUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	most := maxDeadline
-	if _, given := ctx.Deadline(); !given {
+	if ctx.Value(noDeadlineKey{}) != nil {
 		most = defaultDeadline
 		if next, ok := req.(*retryv1.NextAttemptRequest); ok {
 			most = min(defaultDeadline+max(0, next.GetWait().AsDuration()), maxDeadline)

@@ -221,8 +221,8 @@ func TestNewRefusesBadConfig(t *testing.T) {
 	if _, err := server.New(server.Config{}, nil); err == nil {
 		t.Error("a server without a scheduler was made")
 	}
-	_, err := server.New(server.Config{MaxConnections: -1, DrainTimeout: -1, SendTimeout: -1, MaxConnectionAge: -1, ConnectionAgeGrace: -1}, s.sched)
-	if err == nil || strings.Count(err.Error(), "cannot be negative") != 5 {
+	_, err := server.New(server.Config{MaxConnections: -1, MaxStreams: -1, DrainTimeout: -1, SendTimeout: -1, MaxConnectionAge: -1, ConnectionAgeGrace: -1}, s.sched)
+	if err == nil || strings.Count(err.Error(), "cannot be negative") != 6 {
 		t.Errorf("got %v", err)
 	}
 }

@@ -16,13 +16,13 @@ import (
 // calls and streams to end, but not longer than DrainTimeout, and cuts the rest.
 // When it returns, nothing of it runs any more and lis is closed.
 func (s *Server) Run(ctx context.Context, lis net.Listener) error {
-	capped := &cappedListener{Listener: lis, most: int64(s.cfg.MaxConnections), refused: &s.counters.refusedConnections}
+	bounded := newBoundedListener(lis, s.cfg.MaxConnections, &s.counters)
 	var g errgroup.Group
 	served := make(chan struct{})
 	g.Go(func() error {
 		defer close(served)
 		// It is told so when it was stopped before it had begun.
-		if err := s.grpc.Serve(capped); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		if err := s.grpc.Serve(bounded); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			return fmt.Errorf("serve %s: %w", lis.Addr(), err)
 		}
 		return nil

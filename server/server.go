@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
@@ -22,17 +21,6 @@ import (
 
 // apiPackage is what the names of the API's own services begin with.
 const apiPackage = "retry.v1."
-
-// The limits of what a client may ask of a connection.
-const (
-	maxStreams        = 1000
-	maxMessageBytes   = 512 << 10
-	maxHeaderBytes    = 16 << 10
-	connectionTimeout = 10 * time.Second
-	keepaliveTime     = 30 * time.Second
-	keepaliveTimeout  = 10 * time.Second
-	minPingInterval   = 15 * time.Second
-)
 
 // streamWorkers is how many goroutines serve one call after the other, so that
 // not each one's stack has to grow anew, which took a seventh of the processor.
@@ -50,6 +38,10 @@ type Server struct {
 	failures *failures
 	counters counters
 
+	// streaming are the methods that are streams.
+	streaming map[string]bool
+	// openStreams counts those under way.
+	openStreams atomic.Int64
 	// opened is set once calls are taken.
 	opened atomic.Bool
 	// draining is closed when Run begins to stop.
@@ -71,12 +63,13 @@ func New(cfg Config, sched *scheduler.Scheduler) (*Server, error) {
 	}
 	cfg = cfg.withDefaults()
 	s := &Server{
-		cfg:      cfg,
-		log:      cfg.Log,
-		sched:    sched,
-		health:   health.NewServer(),
-		failures: &failures{log: cfg.Log},
-		draining: make(chan struct{}),
+		cfg:       cfg,
+		log:       cfg.Log,
+		sched:     sched,
+		health:    health.NewServer(),
+		failures:  &failures{log: cfg.Log},
+		draining:  make(chan struct{}),
+		streaming: make(map[string]bool),
 	}
 	// The first interceptor is the outermost: a call is logged with the status
 	// that its client gets, also after a panic.
@@ -95,39 +88,19 @@ func New(cfg Config, sched *scheduler.Scheduler) (*Server, error) {
 	if cfg.Reflection {
 		reflection.Register(s.grpc) // v1 and v1alpha
 	}
+	for service, info := range s.grpc.GetServiceInfo() {
+		for _, m := range info.Methods {
+			if m.IsClientStream || m.IsServerStream {
+				s.streaming["/"+service+"/"+m.Name] = true
+			}
+		}
+	}
 	if cfg.Closed {
 		s.SetServing(false)
 	} else {
 		s.Open()
 	}
 	return s, nil
-}
-
-// limits are gRPC's defaults that would let one client hurt all others, made
-// tighter.
-func (s *Server) limits() []grpc.ServerOption {
-	opts := []grpc.ServerOption{
-		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.MaxRecvMsgSize(maxMessageBytes),
-		grpc.MaxHeaderListSize(maxHeaderBytes),
-		grpc.ConnectionTimeout(connectionTimeout),
-		grpc.KeepaliveParams(keepalive.ServerParameters{
-			Time:                  keepaliveTime,
-			Timeout:               keepaliveTimeout,
-			MaxConnectionAge:      s.cfg.MaxConnectionAge,
-			MaxConnectionAgeGrace: s.cfg.ConnectionAgeGrace,
-		}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
-			MinTime:             minPingInterval,
-			PermitWithoutStream: true,
-		}),
-		grpc.WaitForHandlers(true),
-		grpc.NumStreamWorkers(streamWorkers),
-	}
-	if s.cfg.Credentials != nil {
-		opts = append(opts, grpc.Creds(s.cfg.Credentials))
-	}
-	return opts
 }
 
 // Open lets calls in and says SERVING.

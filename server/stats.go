@@ -5,7 +5,9 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/stats"
+	"google.golang.org/grpc/status"
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 	"github.com/retryd/retryd/scheduler"
@@ -16,6 +18,7 @@ import (
 type callStats struct{ s *Server }
 
 type (
+	connKey      struct{}
 	connStartKey struct{}
 	answerKey    struct{}
 )
@@ -50,8 +53,18 @@ func connectionAge(ctx context.Context) time.Duration {
 	return time.Since(start)
 }
 
-// TagConn notes when a connection begins.
-func (c *callStats) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context {
+// connOf is the connection of a call, nil where it did not come by a listener of
+// ours.
+func connOf(ctx context.Context) *boundedConn {
+	conn, _ := ctx.Value(connKey{}).(*boundedConn)
+	return conn
+}
+
+// TagConn notes when a connection begins, and which it is.
+func (c *callStats) TagConn(ctx context.Context, info *stats.ConnTagInfo) context.Context {
+	if addr, ok := info.RemoteAddr.(connAddr); ok {
+		ctx = context.WithValue(ctx, connKey{}, addr.conn)
+	}
 	return context.WithValue(ctx, connStartKey{}, time.Now())
 }
 
@@ -66,10 +79,25 @@ func (c *callStats) TagRPC(ctx context.Context, info *stats.RPCTagInfo) context.
 	return context.WithValue(ctx, answerKey{}, &answer{})
 }
 
-// HandleRPC gives a lease back whose answer was not written.
+// HandleRPC keeps the account of the connection, and gives a lease back whose
+// answer was not written.
 func (c *callStats) HandleRPC(ctx context.Context, event stats.RPCStats) {
-	switch event.(type) {
-	case *stats.OutPayload, *stats.End:
+	switch event := event.(type) {
+	case *stats.OutPayload:
+	case *stats.End:
+		if conn := connOf(ctx); conn != nil {
+			conn.ended(status.Code(event.Error) == codes.Canceled)
+		}
+	case *stats.Begin:
+		if conn := connOf(ctx); conn != nil {
+			conn.begun()
+		}
+		return
+	case *stats.InPayload:
+		if conn := connOf(ctx); conn != nil {
+			conn.finished(event.WireLength)
+		}
+		return
 	default:
 		return
 	}

@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	// inboxSize is how many outcomes of a stream wait to be settled, and so how
+	// inboxSize is how many outcomes of a stream wait to be settled, and so about how
 	// many may be settled together; past it nothing more is read from the client.
-	inboxSize = maxBatch
+	// There is room for so many from the start, in every stream.
+	inboxSize = 128
 	// resultsSize lets the settler go on while results are being sent. It needs
 	// no more: a client that does not read its results should not send outcomes.
 	resultsSize = 64
@@ -22,6 +23,8 @@ const (
 	// maxUnsent how many of results to be sent.
 	maxUnsettled = 1 << 20
 	maxUnsent    = 1 << 20
+	// openTimeout is how long a client may take to say what its stream is for.
+	openTimeout = 10 * time.Second
 )
 
 // subscription is one stream. Three goroutines work on it: the receiver reads,
@@ -84,11 +87,17 @@ func (h *retryService) Subscribe(rpc retryv1.RetryService_SubscribeServer) error
 		st.receiveErr = h.s.guarded(st.ctx, st.receive)
 		close(st.inbox)
 	})
+	unopened := time.NewTimer(openTimeout)
+	defer unopened.Stop()
 	select {
 	case open := <-st.opened:
+		unopened.Stop()
 		return st.run(open)
 	case <-st.inbox:
 		return st.unopened()
+	case <-unopened.C:
+		close(st.over)
+		return missingOpen()
 	case <-h.s.sched.Draining():
 		close(st.over)
 		return goingAway()
@@ -104,7 +113,7 @@ func (st *subscription) unopened() error {
 }
 
 func missingOpen() error {
-	return invalidRequest("open", "is missing; it must be the first message")
+	return invalidRequest("open", "is missing; it must be the first message, within 10 s")
 }
 
 func invalidRequest(field, description string) error {

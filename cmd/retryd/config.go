@@ -31,6 +31,8 @@ type config struct {
 	health                thresholds
 	firstSuccessRetention duration
 	drainTimeout          duration
+	maxConnections        int
+	maxStreams            int
 	logLevel              string
 	logFormat             string
 }
@@ -46,6 +48,8 @@ func (c *config) addTo(flags *pflag.FlagSet) {
 	flags.Var(&c.firstSuccessRetention, "first-success-retention", "how long a task is remembered that succeeded at its first attempt")
 	c.drainTimeout.value = server.DefaultDrainTimeout
 	flags.Var(&c.drainTimeout, "drain-timeout", "how long calls and streams may take to end when the server is told to stop")
+	flags.IntVar(&c.maxConnections, "max-connections", server.DefaultMaxConnections, "how many connections may be open at a time, half of them from one host")
+	flags.IntVar(&c.maxStreams, "max-streams", server.DefaultMaxStreams, "how many streams may be open at a time, half of them from one host")
 	flags.StringVar(&c.logLevel, "log-level", "info", "least level of the log: debug, info, warn or error")
 	flags.StringVar(&c.logFormat, "log-format", "text", "form of the log: text or json")
 }
@@ -83,6 +87,14 @@ func (c *config) validate(onlyLoopback string) error {
 			wrong(d.flag, d.given, "it must be a duration, such as 90s, 5m or 1h30m")
 		} else if d.value < time.Millisecond {
 			wrong(d.flag, d.value.String(), "it must be at least 1ms")
+		}
+	}
+	for _, n := range []struct {
+		flag  string
+		value int
+	}{{"max-connections", c.maxConnections}, {"max-streams", c.maxStreams}} {
+		if n.value < 1 {
+			wrong(n.flag, strconv.Itoa(n.value), "it must be at least 1")
 		}
 	}
 	if err := new(slog.Level).UnmarshalText([]byte(c.logLevel)); err != nil {

@@ -17,6 +17,8 @@ var samples = map[string][2]string{
 	"pprof":                   {"true", "false"},
 	"first-success-retention": {"1h0m0s", "1m0s"},
 	"drain-timeout":           {"5s", "1m30s"},
+	"max-connections":         {"7", "8"},
+	"max-streams":             {"7", "8"},
 	"log-level":               {"debug", "error"},
 	"log-format":              {"json", "text"},
 	"redis-url":               {"redis://redis:6379", "unix:///run/redis.sock"},
@@ -116,6 +118,10 @@ func TestWrongSettingsAreToldAtOnceByFlagAndVariable(t *testing.T) {
 			`--health (or RETRYD_HEALTH) is "tasks_over_24h=2:3": tasks_over_24h is given twice`,
 		}},
 		{"no threshold", nil, map[string]string{"RETRYD_HEALTH": ""}, []string{`--health (or RETRYD_HEALTH) is "": it must be name=healthy:alert`}},
+		{"no room at all", []string{"--max-connections=0", "--max-streams=-1"}, nil, []string{
+			`--max-connections (or RETRYD_MAX_CONNECTIONS) is "0": it must be at least 1`,
+			`--max-streams (or RETRYD_MAX_STREAMS) is "-1": it must be at least 1`,
+		}},
 		{"a negative duration", []string{"--drain-timeout=-1s"}, nil, []string{`--drain-timeout (or RETRYD_DRAIN_TIMEOUT) is "-1s": it must be at least 1ms`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -40,6 +40,7 @@ func newDaemon(cfg config, store scheduler.Store, opts server.Config, log *slog.
 		return nil, err
 	}
 	opts.Log, opts.DrainTimeout = log, cfg.drainTimeout.value
+	opts.MaxConnections, opts.MaxStreams = cfg.maxConnections, cfg.maxStreams
 	if d.server, err = server.New(opts, d.sched); err != nil {
 		return nil, err
 	}

@@ -61,6 +61,9 @@ func StartProcess(tb testing.TB, dir string, env []string, path string, args ...
 	return p
 }
 
+// PID is the id of the process.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Signal sends a signal; a process that has ended gets none.
 func (p *Process) Signal(s os.Signal) {
 	p.tb.Helper()

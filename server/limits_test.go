@@ -1,0 +1,257 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/scheduler/memstore"
+	"github.com/retryd/retryd/server"
+)
+
+// listen serves on a port of loopback until the test ends, so that clients may
+// come from several hosts, and returns it.
+func listen(t *testing.T, cfg server.Config) (srv *server.Server, addr string) {
+	t.Helper()
+	sched, err := scheduler.New(memstore.New(memstore.Config{}), scheduler.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.DrainTimeout = time.Second
+	if srv, err = server.New(cfg, sched); err != nil {
+		t.Fatal(err)
+	}
+	lis, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- srv.Run(ctx, lis) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return srv, lis.Addr().String()
+}
+
+// connectFrom connects by gRPC from one of the addresses of loopback, each of
+// which is a host.
+func connectFrom(t *testing.T, host byte, addr string) *grpc.ClientConn {
+	t.Helper()
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, host)}}
+	conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return from.DialContext(ctx, "tcp", addr) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func TestHostMayHaveHalfOfTheConnections(t *testing.T) {
+	t.Parallel()
+	srv, addr := listen(t, server.Config{MaxConnections: 4})
+	check := func(conn *grpc.ClientConn) error {
+		_, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{})
+		return err
+	}
+	first := connectFrom(t, 2, addr)
+	for _, conn := range []*grpc.ClientConn{first, connectFrom(t, 2, addr)} {
+		if err := check(conn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	third := connectFrom(t, 2, addr)
+	if err := check(third); status.Code(err) != codes.Unavailable {
+		t.Errorf("a third of one host: %v", err)
+	}
+	if srv.Counters().RefusedConnections == 0 {
+		t.Error("no refused connection was counted")
+	}
+	if err := check(connectFrom(t, 3, addr)); err != nil {
+		t.Errorf("one of another host: %v", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := healthpb.NewHealthClient(third).Check(t.Context(), &healthpb.HealthCheckRequest{}, grpc.WaitForReady(true)); err != nil {
+		t.Errorf("after one has gone: %v", err)
+	}
+}
+
+func TestStreamsAreCapped(t *testing.T) {
+	t.Parallel()
+	srv, addr := listen(t, server.Config{MaxStreams: 4})
+	open := func(host byte) (leave context.CancelFunc, err error) {
+		ctx, cancel := context.WithCancel(t.Context())
+		stream, err := healthpb.NewHealthClient(connectFrom(t, host, addr)).Watch(ctx, &healthpb.HealthCheckRequest{})
+		if err == nil {
+			_, err = stream.Recv()
+		}
+		return cancel, err
+	}
+	refused := func(what string, err error) {
+		t.Helper()
+		if got := tell(err); got.code != "Unavailable" || got.reason != "TOO_MANY_STREAMS" || !got.retry {
+			t.Errorf("%s: %+v, error %v", what, got, err)
+		}
+	}
+	leave, err := open(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = open(2); err != nil {
+		t.Fatal(err)
+	}
+	_, err = open(2)
+	refused("a third of one host", err)
+	for range 2 {
+		if _, err := open(3); err != nil {
+			t.Errorf("one of another host: %v", err)
+		}
+	}
+	_, err = open(4)
+	refused("one too many of all", err)
+	if got := srv.Counters().RefusedStreams; got != 2 {
+		t.Errorf("%d refused streams were counted, want 2", got)
+	}
+	leave()
+	// There is room again as soon as the server has seen the first one go.
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if _, err = open(4); err == nil || time.Now().After(deadline) {
+			break
+		}
+	}
+	if err != nil {
+		t.Errorf("after one has gone: %v", err)
+	}
+}
+
+func TestStreamsMustBeOpened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := setup(t, server.Config{})
+		stream, err := s.retry.Subscribe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The call begins with its headers.
+		synctest.Wait()
+		began := time.Now()
+		_, err = stream.Recv()
+		if got := tell(err); got.reason != "INVALID_REQUEST" || len(got.violations) != 1 {
+			t.Errorf("a stream that says nothing: %+v, error %v", got, err)
+		}
+		if d := time.Since(began); d != 10*time.Second {
+			t.Errorf("it was ended after %s, want 10 s", d)
+		}
+	})
+}
+
+func TestCallMustArrive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := setup(t, server.Config{})
+		// A unary call whose message never comes, as a stream of the client's.
+		stream, err := s.dial().NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true}, retryv1.TaskService_GetTask_FullMethodName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		began := time.Now()
+		if err := stream.RecvMsg(new(retryv1.GetTaskResponse)); status.Code(err) != codes.DeadlineExceeded {
+			t.Errorf("it was ended with %v", err)
+		}
+		if d := time.Since(began); d != 65*time.Second {
+			t.Errorf("it was ended after %s, want 65 s", d)
+		}
+	})
+}
+
+// frames is a connection on which frames are written by hand.
+type frames struct {
+	*http2.Framer
+	conn  net.Conn
+	block bytes.Buffer
+	enc   *hpack.Encoder
+	next  uint32
+}
+
+func writeFrames(t *testing.T, addr string) *frames {
+	t.Helper()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	f := &frames{Framer: http2.NewFramer(conn, conn), conn: conn, next: 1}
+	f.enc = hpack.NewEncoder(&f.block)
+	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.WriteSettings(); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// call begins a call without a message.
+func (f *frames) call(method string) (id uint32, err error) {
+	id = f.next
+	f.next += 2
+	f.block.Reset()
+	for _, h := range [][2]string{
+		{":method", "POST"}, {":scheme", "http"}, {":path", method}, {":authority", "x"}, {"content-type", "application/grpc"}, {"te", "trailers"},
+	} {
+		if err := f.enc.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]}); err != nil {
+			return 0, err
+		}
+	}
+	return id, f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: f.block.Bytes(), EndHeaders: true})
+}
+
+// awaitClosed reads until the server has closed the connection.
+func (f *frames) awaitClosed(t *testing.T) {
+	t.Helper()
+	if err := f.conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := io.Copy(io.Discard, f.conn)
+	if e, ok := err.(net.Error); ok && e.Timeout() { //nolint:errorlint // as it comes from the connection
+		t.Error("the server has left the connection open")
+	}
+}
+
+func TestConnectionThatTakesBackCallsIsClosed(t *testing.T) {
+	t.Parallel()
+	srv, addr := listen(t, server.Config{})
+	f := writeFrames(t, addr)
+	for range 100_000 {
+		id, err := f.call(retryv1.RetryService_Subscribe_FullMethodName)
+		if err == nil {
+			err = f.WriteRSTStream(id, http2.ErrCodeCancel)
+		}
+		if err != nil {
+			break
+		}
+	}
+	f.awaitClosed(t)
+	if got := srv.Counters().AbusedConnections; got != 1 {
+		t.Errorf("%d abused connections were counted, want 1", got)
+	}
+}
