@@ -172,6 +172,7 @@ func (t *Target) connect(scripts *scripts) redis.UniversalClient {
 	if o.ReadTimeout == 0 {
 		o.ReadTimeout = defaultReadTimeout
 	}
+	o.Dialer = newDialer(&o).connect
 	if !t.cluster && t.master == "" {
 		if len(t.addrs) == 1 {
 			o.Addr = t.addrs[0]
@@ -197,6 +198,6 @@ func (t *Target) universal(o *redis.Options) *redis.UniversalOptions {
 		PoolFIFO: o.PoolFIFO, PoolSize: o.PoolSize, MaxConcurrentDials: o.MaxConcurrentDials, PoolTimeout: o.PoolTimeout,
 		MinIdleConns: o.MinIdleConns, MaxIdleConns: o.MaxIdleConns, MaxActiveConns: o.MaxActiveConns,
 		ConnMaxIdleTime: o.ConnMaxIdleTime, ConnMaxLifetime: o.ConnMaxLifetime, ConnMaxLifetimeJitter: o.ConnMaxLifetimeJitter,
-		TLSConfig: o.TLSConfig, MaintNotificationsConfig: o.MaintNotificationsConfig,
+		TLSConfig: o.TLSConfig, Dialer: o.Dialer, MaintNotificationsConfig: o.MaintNotificationsConfig,
 	}
 }

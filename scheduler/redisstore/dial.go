@@ -1,0 +1,96 @@
+package redisstore
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// dialer dials as go-redis does, but tells a failure by the first use of the
+// connection that it returns. go-redis counts dials that fail, and after some of
+// them tries but once a second whether the server is there again.
+type dialer struct {
+	dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	mu sync.Mutex
+	// failed are the addresses where nobody answered of late.
+	failed map[string]*failedDial
+}
+
+// failedDial is what came of the last dial to an address.
+type failedDial struct {
+	err error
+	at  time.Time
+}
+
+// redialPause is how long after a dial to an address has begun that follows on a
+// failed one the next may begin. Whoever asks between is told the failure: a server
+// that is away should cost neither it nor us a dial for every call.
+const redialPause = 50 * time.Millisecond
+
+func newDialer(o *redis.Options) *dialer {
+	return &dialer{dial: redis.NewDialer(o), failed: make(map[string]*failedDial)}
+}
+
+// connect implements the Dialer of go-redis's options. It returns no error.
+func (d *dialer) connect(ctx context.Context, network, addr string) (net.Conn, error) {
+	if err := d.lately(addr); err != nil {
+		return deadConn{err}, nil
+	}
+	conn, err := d.dial(ctx, network, addr)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil {
+		d.failed[addr] = &failedDial{err: err, at: time.Now()}
+		return deadConn{err}, nil
+	}
+	delete(d.failed, addr)
+	return conn, nil
+}
+
+// lately is the error of a dial to addr that is too fresh to be tried again. When it
+// is not, the caller is the one to try.
+func (d *dialer) lately(addr string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	last := d.failed[addr]
+	now := time.Now()
+	switch {
+	case last == nil:
+		return nil
+	case now.Sub(last.at) < redialPause:
+		return last.err
+	}
+	last.at = now
+	return nil
+}
+
+// deadConn is a connection that there is none of.
+type deadConn struct{ err error }
+
+// Read implements [net.Conn].
+func (c deadConn) Read([]byte) (int, error) { return 0, c.err }
+
+// Write implements [net.Conn].
+func (c deadConn) Write([]byte) (int, error) { return 0, c.err }
+
+// Close implements [net.Conn].
+func (deadConn) Close() error { return nil }
+
+// LocalAddr implements [net.Conn].
+func (deadConn) LocalAddr() net.Addr { return &net.UnixAddr{Net: "unix"} }
+
+// RemoteAddr implements [net.Conn].
+func (deadConn) RemoteAddr() net.Addr { return &net.UnixAddr{Net: "unix"} }
+
+// SetDeadline implements [net.Conn].
+func (deadConn) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline implements [net.Conn].
+func (deadConn) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline implements [net.Conn].
+func (deadConn) SetWriteDeadline(time.Time) error { return nil }
