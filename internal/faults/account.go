@@ -34,8 +34,7 @@ func (w *World) account(ctx context.Context, res *Result) error {
 	if err != nil {
 		return err
 	}
-	res.Audit, res.StaleTried = sum, w.StaleTried
-	res.Audit.StaleTaken += w.StaleTaken
+	res.Audit = sum
 	for _, problem := range found {
 		w.Broken("%s", problem)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"time"
 )
 
@@ -19,4 +20,13 @@ func (w *World) lateness(f *Figures, from time.Time) {
 // percentile is that of times in order.
 func percentile(sorted []time.Duration, p int) time.Duration {
 	return sorted[(len(sorted)-1)*p/100].Round(time.Millisecond)
+}
+
+// worst puts times in order, and returns the longest.
+func worst(times []time.Duration) time.Duration {
+	slices.Sort(times)
+	if len(times) == 0 {
+		return 0
+	}
+	return times[len(times)-1].Round(time.Millisecond)
 }

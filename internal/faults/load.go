@@ -21,6 +21,10 @@ type Load struct {
 	MayFail bool
 	// Prefix begins the ids of its tasks; "task" by default. A second load needs one.
 	Prefix string
+	// Via names its reporters in the ledger; viaAll by default.
+	Via string
+	// To are the servers that its reporters know, behind one name; all by default.
+	To []*Server
 	// NoWorkers leaves the attempts to workers that the fault starts.
 	NoWorkers bool
 }
@@ -58,11 +62,12 @@ func (w *World) StartLoad(ctx context.Context, cfg Load) error {
 	if cfg.Prefix == "" {
 		cfg.Prefix = "task"
 	}
+	if cfg.Via == "" {
+		cfg.Via = viaAll
+	}
 	if !cfg.NoWorkers {
-		for i := range w.Workers {
-			if _, err := w.StartWorker(WorkerConfig{Via: fmt.Sprintf("worker-%s-%d", cfg.Prefix, i)}); err != nil {
-				return err
-			}
+		if err := w.startWorkers(); err != nil {
+			return err
 		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -79,15 +84,25 @@ func (w *World) StartLoad(ctx context.Context, cfg Load) error {
 	}
 	for i := range reporters {
 		// Each has a connection of its own, and one for repeats.
-		c, err := w.Dial(nil, client.WithRetryTimeout(patience))
+		c, err := w.Dial(cfg.To, client.WithRetryTimeout(patience))
 		if err != nil {
 			return err
 		}
-		r := &reporter{w: w, c: c, cfg: cfg, name: fmt.Sprintf("%s-%d", cfg.Prefix, i)}
+		r := &reporter{w: w, c: c, cfg: cfg, number: i}
 		w.load.wg.Go(func() {
 			defer func() { _ = c.Close() }()
 			r.run(ctx)
 		})
+	}
+	return nil
+}
+
+// startWorkers starts the workers of the load, as many as the setup says.
+func (w *World) startWorkers() error {
+	for i := range w.Workers {
+		if _, err := w.StartWorker(WorkerConfig{Via: fmt.Sprintf("worker-%d", i)}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -101,14 +116,19 @@ func (w *World) StopReports() {
 
 // reporter reports failures of new tasks.
 type reporter struct {
-	w    *World
-	c    *client.Client
-	cfg  Load
-	name string
+	w      *World
+	c      *client.Client
+	cfg    Load
+	number int
 }
 
 func (r *reporter) run(ctx context.Context) {
-	tick := time.NewTicker(time.Second * reporters / time.Duration(r.cfg.Rate))
+	every := time.Second * reporters / time.Duration(r.cfg.Rate)
+	// They take turns, so that the whole load is even.
+	if r.w.Pause(ctx, every*time.Duration(r.number)/reporters) != nil {
+		return
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for n := 0; ; n++ {
 		select {
@@ -116,8 +136,8 @@ func (r *reporter) run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		id := fmt.Sprintf("%s-%d", r.name, n)
-		err := r.report(ctx, id, viaAll)
+		id := fmt.Sprintf("%s-%d-%d", r.cfg.Prefix, r.number, n)
+		err := r.report(ctx, id, r.cfg.Via)
 		if err != nil && !r.cfg.Impatient && !r.cfg.MayFail {
 			r.w.Broken("a report of %s failed though it was repeated for %s: %v", id, patient, err)
 		}

@@ -193,10 +193,9 @@ func runJob(ctx context.Context, opts *options, j job) (res Result) {
 		res.Broken = append(res.Broken, err.Error())
 		return res
 	}
-	if res.Own, err = j.Run(ctx, w); err == nil {
-		err = w.account(ctx, &res)
-	}
-	err = errors.Join(err, w.close())
+	res.Own, err = j.Run(ctx, w)
+	// Also what has failed half-way tells something by its account.
+	err = errors.Join(err, w.account(ctx, &res), w.close())
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	res.Broken = append(res.Broken, w.broken...)

@@ -58,7 +58,14 @@ func (f *Figures) Add(name string, value any) {
 func registry() []Fault {
 	return []Fault{
 		killServer,
+		killWorker,
+		stopWorker,
+		killRedis("everysec"),
+		killRedis("always"),
+		stopRedis,
 		loseReplies,
+		flushScripts,
+		fillRedis,
 	}
 }
 

@@ -19,10 +19,8 @@ type Result struct {
 	Topology Topology `json:"topology"`
 	// Own are the figures of the fault itself.
 	Own Figures `json:"figures"`
-	// Audit is what the ledger and the store tell, StaleTried how many outcomes were
-	// tried under leases that were lost, beside those that came about by themselves.
-	Audit      ledger.Figures `json:"audit"`
-	StaleTried int            `json:"stale_tried"`
+	// Audit is what the ledger and the store tell.
+	Audit ledger.Figures `json:"audit"`
 	// Refusals counts what reporters were told instead of a decision.
 	Refusals map[string]int `json:"refusals"`
 	// DrainedMS is how long all took to drain when no more was reported.
@@ -80,7 +78,7 @@ func (r *Results) table(out io.Writer) {
 			verdict = "**broken**"
 		}
 		write("| %s | %s | %s | %d | %d of %d | %d | %d | %d | %d / %d | %.1f s | %s | %s |\n", row.ID, row.Name, row.Topology, a.Tasks,
-			a.LostReports+a.LostOutcomes, a.Reports+a.Outcomes, a.Doubled, a.Early, a.Overlaps, a.StaleTaken, row.StaleTried+a.Expired-a.Abandoned,
+			a.LostReports+a.LostOutcomes, a.Reports+a.Outcomes, a.Doubled, a.Early, a.Overlaps, a.StaleTaken, a.StaleTried,
 			float64(row.DrainedMS)/1000, strings.Join(own, "; "), verdict)
 	}
 }

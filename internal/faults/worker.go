@@ -47,6 +47,9 @@ const (
 	KindQuick WorkerKind = "quick"
 	// KindHold takes attempts and never ends one.
 	KindHold WorkerKind = "hold"
+	// KindStale takes attempts, and when it goes on after it was stopped, tries all
+	// that can be done under their leases: see stale.go.
+	KindStale WorkerKind = "stale"
 )
 
 // lease is that of all workers: short, so that leases end within outages.
@@ -141,12 +144,16 @@ func runWorker(ctx context.Context, text string, out io.Writer, log *slog.Logger
 		return err
 	}
 	defer func() { _ = c.Close() }()
+	handle := handler(cfg, sink)
+	if cfg.Kind == KindStale {
+		handle = staleHandler(ctx, cfg, c, sink)
+	}
 	worker, err := client.NewWorker(c, []string{cfg.Queue}, client.WithLeaseDuration(lease), client.WithMaxInFlight(cfg.MaxInFlight),
 		client.WithWorkerID(cfg.Via), client.WithSettled(func(s client.Settled) { sink.Settled(ledger.OutcomeOf(s)) }))
 	if err != nil {
 		return err
 	}
-	return errors.Join(worker.Run(ctx, handler(cfg, sink)), sink.Err())
+	return errors.Join(worker.Run(ctx, handle), sink.Err())
 }
 
 func handler(cfg WorkerConfig, sink ledger.Sink) client.Handler {

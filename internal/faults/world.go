@@ -65,9 +65,6 @@ type World struct {
 	Dir string
 	// Store is a look at Redis past proxies and servers.
 	Store *redisstore.Store
-	// Stale counts what was tried under leases that were lost, and what of it was
-	// taken, where a fault does so.
-	StaleTried, StaleTaken int
 
 	load    *load
 	workers []*Worker

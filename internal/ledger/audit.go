@@ -41,11 +41,13 @@ type Figures struct {
 	LostClaims   int `json:"lost_claims"`
 	// Doubled are attempts with more than one effect, Early are hand-outs before
 	// their time, Overlaps leases of one attempt at the same time, StaleTaken
-	// outcomes that counted though the lease had gone to another.
+	// outcomes that counted though the lease had gone to another, StaleTried all that
+	// was tried under leases that were lost.
 	Doubled    int `json:"double_effects"`
 	Early      int `json:"early_handouts"`
 	Overlaps   int `json:"overlapping_leases"`
 	StaleTaken int `json:"stale_taken"`
+	StaleTried int `json:"stale_tried"`
 	// Broken are tasks that did not go as planned in any way.
 	Broken int `json:"broken_tasks"`
 	// Expired are hand-outs that ended without an outcome that counted, Abandoned
@@ -98,8 +100,10 @@ func (l *Ledger) Audit(ctx context.Context, store Store, plan Plan) (Figures, []
 	for _, id := range ids {
 		a.check(l.tasks[id], records[id])
 	}
+	a.sum.StaleTried += l.trials
+	a.sum.StaleTaken += l.taken
 	// A fault of many tasks is told by some.
-	found := slices.Clone(l.faults)
+	found := slices.Clone(l.faults[:min(told, len(l.faults))])
 	for _, id := range ids {
 		if len(a.problems[id]) == 0 {
 			continue
@@ -227,6 +231,7 @@ func (a *audit) checkHandout(acc *account, h *handout, task *scheduler.Task) {
 		}
 	default:
 		a.sum.Expired++
+		a.sum.StaleTried++
 		if !h.settled.LeaseLost {
 			a.problem(acc, "an outcome of attempt %d was refused: %s", number, h.settled.Refused)
 		}

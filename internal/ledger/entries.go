@@ -17,6 +17,7 @@ type Sink interface {
 	HandedOut(Handout)
 	Extended(Extension)
 	Settled(Outcome)
+	Tried(Trial)
 }
 
 // Handout is one delivery of an attempt, from the worker that got it.
@@ -48,6 +49,17 @@ type Outcome struct {
 	// since the lease was no longer the worker's.
 	Refused   string
 	LeaseLost bool
+}
+
+// Trial is something that was tried under a lease of which the worker had to know
+// that it was lost.
+type Trial struct {
+	Token string
+	// What was tried, such as "success"; Taken says that the server took it, and
+	// Answer what it said instead.
+	What   string
+	Taken  bool
+	Answer string
 }
 
 // took says whether the worker was told that its outcome has been taken.

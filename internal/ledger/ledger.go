@@ -29,6 +29,8 @@ type Ledger struct {
 	refusals map[string]int
 	// killed are the workers that ended without a word: what they held has no end.
 	killed map[string]bool
+	// trials counts what was tried under lost leases, taken what of it was taken.
+	trials, taken int
 	// faults are entries that cannot be.
 	faults []string
 	// changed is closed with the next entry; nil when nobody waits for it.
@@ -154,6 +156,35 @@ func (l *Ledger) Settled(o Outcome) {
 	l.written()
 }
 
+// Tried implements [Sink].
+func (l *Ledger) Tried(t Trial) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trials++
+	switch h := l.leases[t.Token]; {
+	case h == nil:
+		l.faults = append(l.faults, "something was tried under a lease that nobody was given")
+	case t.Taken:
+		l.taken++
+		l.faults = append(l.faults, fmt.Sprintf("I5: %s: a %s was taken under a lease that was lost", h.Task, t.What))
+	case t.Answer != "LEASE_LOST":
+		l.faults = append(l.faults, fmt.Sprintf("I5: %s: a %s under a lease that was lost was answered with %s", h.Task, t.What, t.Answer))
+	}
+	l.written()
+}
+
+// AwaitTrials waits until so many things in all were tried under lost leases.
+func (l *Ledger) AwaitTrials(ctx context.Context, n int) error {
+	return l.Await(ctx, fmt.Sprintf("%d things tried under lost leases", n), func() bool { return l.trials >= n })
+}
+
+// Trials is how many things were tried under lost leases.
+func (l *Ledger) Trials() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.trials
+}
+
 // Killed notes that a worker ended without a word.
 func (l *Ledger) Killed(via string) {
 	l.mu.Lock()
@@ -193,17 +224,38 @@ func (l *Ledger) AwaitAcks(ctx context.Context, via string, n int) error {
 	return l.Await(ctx, fmt.Sprintf("%d acknowledged reports via %s", n, via), func() bool { return l.acked[via] >= want })
 }
 
+// AwaitAckSince waits until a report has been acknowledged to reporters of that name
+// after a moment.
+func (l *Ledger) AwaitAckSince(ctx context.Context, via string, from time.Time) error {
+	return l.Await(ctx, "acknowledged report via "+via, func() bool {
+		_, ok := l.firstAck(via, from)
+		return ok
+	})
+}
+
+// AwaitRefusals waits for n more reports to be refused for a reason.
+func (l *Ledger) AwaitRefusals(ctx context.Context, reason string, n int) error {
+	want := l.Refusals()[reason] + n
+	return l.Await(ctx, fmt.Sprintf("%d refusals with %s", n, reason), func() bool { return l.refusals[reason] >= want })
+}
+
 // AwaitOutcomes waits for n more outcomes to be acknowledged.
 func (l *Ledger) AwaitOutcomes(ctx context.Context, n int) error {
-	l.mu.Lock()
-	want := l.outcomes + n
-	l.mu.Unlock()
+	want := l.Outcomes() + n
 	return l.Await(ctx, fmt.Sprintf("%d acknowledged outcomes", n), func() bool { return l.outcomes >= want })
 }
 
 // AwaitHeld waits until a worker holds n attempts.
 func (l *Ledger) AwaitHeld(ctx context.Context, via string, n int) error {
-	return l.Await(ctx, fmt.Sprintf("%d attempts held by %s", n, via), func() bool { return l.held(via) >= n })
+	most := 0
+	err := l.Await(ctx, fmt.Sprintf("%d attempts held by %s", n, via), func() bool {
+		most = max(most, l.held(via))
+		return most >= n
+	})
+	if err != nil {
+		return fmt.Errorf("%w: at most %d", err, most)
+	}
+	return nil
 }
 
 // held counts the attempts that a worker holds. Callers hold mu.
@@ -222,6 +274,13 @@ func (l *Ledger) Acked(via string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.acked[via]
+}
+
+// Outcomes is how many outcomes were acknowledged to workers.
+func (l *Ledger) Outcomes() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.outcomes
 }
 
 // Refusals counts what reporters were told instead of a decision, by its reason.
@@ -243,12 +302,20 @@ func (l *Ledger) HasToken(token string) bool {
 func (l *Ledger) FirstAck(via string, from time.Time) (after time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, a := range l.acks {
-		if a.via == via && a.at.After(from) {
-			return a.at.Sub(from), true
+	return l.firstAck(via, from)
+}
+
+// firstAck looks from the newest back: from is of late. Callers hold mu.
+func (l *Ledger) firstAck(via string, from time.Time) (after time.Duration, ok bool) {
+	for _, a := range slices.Backward(l.acks) {
+		if !a.at.After(from) {
+			break
+		}
+		if a.via == via {
+			after, ok = a.at.Sub(from), true
 		}
 	}
-	return 0, false
+	return after, ok
 }
 
 // Gap is the longest time after from in which no report was acknowledged to
@@ -280,36 +347,49 @@ func (l *Ledger) Pause(via string, from time.Time) time.Duration {
 	return longest(times, from)
 }
 
-// Redelivery is one attempt that came again after a worker was killed that held it.
+// Redelivery is one attempt that came again while the worker that held it did not
+// settle it.
 type Redelivery struct {
-	// Lost is when the lease of the one before ended, as far as it is known; After is
-	// how long after that the next worker had it.
-	Task  string
-	Lost  time.Time
-	After time.Duration
+	Task string
+	// Ended is when the lease of the first ended, as far as its worker knew, and At
+	// when another had the attempt.
+	Ended, At time.Time
 }
 
-// Redeliveries tells of each attempt that a worker held to its end when it came
-// again. missing are those that never did.
-func (l *Ledger) Redeliveries(via string) (again []Redelivery, missing []string) {
+// Redeliveries tells of each attempt that a worker holds, and has not settled, when it
+// came again, the first first. missing are those that have not yet.
+func (l *Ledger) Redeliveries(via string) (came []Redelivery, missing []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	came, missing = l.redeliveries(via)
+	slices.Sort(missing)
+	slices.SortFunc(came, func(x, y Redelivery) int { return x.At.Compare(y.At) })
+	return came, missing
+}
+
+// AwaitRedelivered waits until all that a worker holds has come again elsewhere.
+func (l *Ledger) AwaitRedelivered(ctx context.Context, via string) error {
+	return l.Await(ctx, "redelivery of all that "+via+" holds", func() bool {
+		_, missing := l.redeliveries(via)
+		return len(missing) == 0
+	})
+}
+
+// redeliveries is Redeliveries for those who hold mu.
+func (l *Ledger) redeliveries(via string) (came []Redelivery, missing []string) {
 	for _, h := range l.leases {
 		if h.Via != via || h.settled != nil {
 			continue
 		}
-		next := slices.IndexFunc(l.tasks[h.Task].handouts, func(o *handout) bool {
-			return o.Attempt == h.Attempt && o.Delivery > h.Delivery
-		})
+		others := l.tasks[h.Task].handouts
+		next := slices.IndexFunc(others, func(o *handout) bool { return o.Attempt == h.Attempt && o.Delivery > h.Delivery })
 		if next < 0 {
 			missing = append(missing, h.Task)
 			continue
 		}
-		again = append(again, Redelivery{Task: h.Task, Lost: h.end, After: l.tasks[h.Task].handouts[next].At.Sub(h.end)})
+		came = append(came, Redelivery{Task: h.Task, Ended: h.end, At: others[next].At})
 	}
-	slices.Sort(missing)
-	slices.SortFunc(again, func(x, y Redelivery) int { return cmp.Compare(x.After, y.After) })
-	return again, missing
+	return came, missing
 }
 
 // Lateness returns how long after they fell due attempts were handed out since from,

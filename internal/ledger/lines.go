@@ -15,6 +15,7 @@ type line struct {
 	Handout   *Handout   `json:"handout,omitempty"`
 	Extension *Extension `json:"extension,omitempty"`
 	Outcome   *Outcome   `json:"outcome,omitempty"`
+	Trial     *Trial     `json:"trial,omitempty"`
 }
 
 // Writer is a [Sink] that writes each entry as a line at once, so that a process that
@@ -37,6 +38,9 @@ func (w *Writer) Extended(e Extension) { w.write(line{Extension: &e}) }
 
 // Settled implements [Sink].
 func (w *Writer) Settled(o Outcome) { w.write(line{Outcome: &o}) }
+
+// Tried implements [Sink].
+func (w *Writer) Tried(t Trial) { w.write(line{Trial: &t}) }
 
 // Err is the first error of a write, after which no more is written.
 func (w *Writer) Err() error {
@@ -80,6 +84,8 @@ func Read(r io.Reader, into Sink) error {
 			into.Extended(*l.Extension)
 		case l.Outcome != nil:
 			into.Settled(*l.Outcome)
+		case l.Trial != nil:
+			into.Tried(*l.Trial)
 		default:
 			return fmt.Errorf("read the entries of a worker: %q is none", text)
 		}
