@@ -21,6 +21,7 @@ type Client struct {
 	tasks     retryv1.TaskServiceClient
 	queues    retryv1.QueueServiceClient
 	groups    retryv1.GroupServiceClient
+	server    retryv1.ServerServiceClient
 	// close closes the connection that New made; nil when the caller brought it.
 	close func() error
 }
@@ -57,6 +58,7 @@ func New(target string, opts ...Option) (*Client, error) {
 	c.tasks = retryv1.NewTaskServiceClient(c.conn)
 	c.queues = retryv1.NewQueueServiceClient(c.conn)
 	c.groups = retryv1.NewGroupServiceClient(c.conn)
+	c.server = retryv1.NewServerServiceClient(c.conn)
 	return c, nil
 }
 

@@ -194,6 +194,9 @@ func TestAllPages(t *testing.T) {
 	if _, err := c.Groups().GetGroup(t.Context(), &retryv1.GetGroupRequest{Group: "none"}); !errors.Is(err, client.ErrGroupNotFound) {
 		t.Errorf("no group: %v", err)
 	}
+	if info, err := c.ServerInfo(t.Context()); err != nil || info.GetStore().GetKind() != "memory" {
+		t.Errorf("the server: %v, %v", info, err)
+	}
 }
 
 // errs leaves of a sequence its errors.

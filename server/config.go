@@ -20,6 +20,8 @@ type Config struct {
 	Credentials credentials.TransportCredentials
 	// Reflection lets tools such as grpcurl ask what is served.
 	Reflection bool
+	// Version is what the server tells of itself; none by default.
+	Version string
 	// Closed starts the server with every call refused as UNAVAILABLE, and health
 	// NOT_SERVING, until [Server.Open] is called: so it can be reached before its
 	// store can.

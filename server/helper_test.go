@@ -37,6 +37,7 @@ type site struct {
 	tasks  retryv1.TaskServiceClient
 	queues retryv1.QueueServiceClient
 	groups retryv1.GroupServiceClient
+	server retryv1.ServerServiceClient
 
 	stopServer func()
 }
@@ -84,6 +85,7 @@ func setupOn(tb testing.TB, cfg server.Config, store scheduler.Store) *site {
 	s.retry, s.pol = retryv1.NewRetryServiceClient(conn), retryv1.NewPolicyServiceClient(conn)
 	s.jobs, s.tasks = retryv1.NewJobServiceClient(conn), retryv1.NewTaskServiceClient(conn)
 	s.queues, s.groups = retryv1.NewQueueServiceClient(conn), retryv1.NewGroupServiceClient(conn)
+	s.server = retryv1.NewServerServiceClient(conn)
 	tb.Cleanup(func() {
 		s.stopServer()
 		stopRunning()

@@ -84,6 +84,7 @@ func New(cfg Config, sched *scheduler.Scheduler) (*Server, error) {
 	retryv1.RegisterTaskServiceServer(s.grpc, &taskService{s: s})
 	retryv1.RegisterQueueServiceServer(s.grpc, &queueService{s: s})
 	retryv1.RegisterGroupServiceServer(s.grpc, &groupService{s: s})
+	retryv1.RegisterServerServiceServer(s.grpc, &serverService{s: s})
 	healthpb.RegisterHealthServer(s.grpc, &healthService{Server: s.health, draining: s.draining})
 	if cfg.Reflection {
 		reflection.Register(s.grpc) // v1 and v1alpha

@@ -24,6 +24,8 @@ var samples = map[string][2]string{
 	"redis-url":               {"redis://redis:6379", "unix:///run/redis.sock"},
 	"redis-prefix":            {"a", "b"},
 	"shards":                  {"8", "64"},
+	"durability":              {"always", "replicated"},
+	"durability-replicas":     {"1", "2"},
 	"reflection":              {"true", "false"},
 	"insecure":                {"true", "false"},
 	"addr":                    {"127.0.0.1:7700", "retryd:7600"},

@@ -39,7 +39,7 @@ func newDaemon(cfg config, store scheduler.Store, opts server.Config, log *slog.
 	if d.sched, err = scheduler.New(store, scheduler.Config{Log: log, FirstSuccessRetention: cfg.firstSuccessRetention.value, Health: health}); err != nil {
 		return nil, err
 	}
-	opts.Log, opts.DrainTimeout = log, cfg.drainTimeout.value
+	opts.Log, opts.DrainTimeout, opts.Version = log, cfg.drainTimeout.value, version()
 	opts.MaxConnections, opts.MaxStreams = cfg.maxConnections, cfg.maxStreams
 	if d.server, err = server.New(opts, d.sched); err != nil {
 		return nil, err

@@ -22,6 +22,7 @@ type serveConfig struct {
 	config
 	redisURL, redisPrefix string
 	shards                int
+	durability            durability
 	reflection, insecure  bool
 }
 
@@ -34,8 +35,9 @@ func newServeCommand() *cobra.Command {
 of replicas may run over one Redis.
 
 It starts when Redis is away, refuses calls with UNAVAILABLE and says NOT_SERVING until
-Redis comes. Redis must have maxmemory-policy noeviction; a Redis that cannot be used
-ends the process with a message that says what to do.`,
+Redis comes. Redis must have maxmemory-policy noeviction, and keep what is written as
+safe as --durability asks; a Redis that cannot be used ends the process with a message
+that says what to do.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd, cfg) },
 	}
@@ -44,6 +46,7 @@ ends the process with a message that says what to do.`,
 	flags.StringVar(&cfg.redisURL, "redis-url", defaultRedisURL, "where Redis is: redis://, rediss:// (TLS) or unix://; several hosts with ?master_name=NAME for Sentinels, several without for a Cluster")
 	flags.StringVar(&cfg.redisPrefix, "redis-prefix", redisstore.DefaultPrefix, "what every key begins with; services with different prefixes share a Redis without meeting")
 	flags.IntVar(&cfg.shards, "shards", 0, fmt.Sprintf("how many parts the tasks are kept in, fixed at the first start; 0 means %d, on a Cluster %d", redisstore.DefaultShards, redisstore.DefaultClusterShards))
+	cfg.durability.addTo(flags)
 	flags.BoolVar(&cfg.reflection, "reflection", false, "answer gRPC reflection, which grpcurl uses to learn what is served")
 	flags.BoolVar(&cfg.insecure, "insecure", false, "listen on other addresses than loopback, though there is no access control")
 	return cmd
@@ -68,7 +71,7 @@ func runServe(cmd *cobra.Command, cfg serveConfig) error {
 		return err
 	}
 	log.Info("listening", "address", d.listener.Addr().String(), "admin", d.adminAddr(), "version", version())
-	k := &keeper{d: d, store: store, policies: policies, log: log}
+	k := &keeper{d: d, store: store, policies: policies, log: log, durability: durabilityLog{log: log}}
 	return d.run(cmd.Context(), k.run)
 }
 
@@ -88,7 +91,11 @@ func (c *serveConfig) prepare(log *slog.Logger) (*redisstore.Store, []policy.Pol
 		}
 		errs = append(errs, err)
 	}
-	store, err := redisstore.New(redisstore.Config{URL: c.redisURL, Prefix: c.redisPrefix, Shards: c.shards, Log: log})
+	level, replicas, err := c.durability.read()
+	errs = append(errs, err)
+	store, err := redisstore.New(redisstore.Config{
+		URL: c.redisURL, Prefix: c.redisPrefix, Shards: c.shards, Durability: level, Replicas: replicas, Log: log,
+	})
 	if err != nil {
 		errs = append(errs, fmt.Errorf("%s, %s, %s: %w", setting("redis-url"), setting("redis-prefix"), setting("shards"), err))
 	}
@@ -113,10 +120,11 @@ func checkPolicies(policies []policy.Policy) error {
 // keeper looks after the store: it opens the server once Redis can be used, and
 // has health follow Redis from then on.
 type keeper struct {
-	d        *daemon
-	store    *redisstore.Store
-	policies []policy.Policy
-	log      *slog.Logger
+	d          *daemon
+	store      *redisstore.Store
+	policies   []policy.Policy
+	log        *slog.Logger
+	durability durabilityLog
 }
 
 const (
@@ -213,9 +221,13 @@ func (k *keeper) reapply(ctx context.Context) {
 }
 
 func (k *keeper) check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	limited, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	return k.store.Check(ctx)
+	err := k.store.Check(limited)
+	if err == nil {
+		k.durability.tell(ctx, k.store.Info())
+	}
+	return err
 }
 
 // pause waits; it is false when ctx ends first.
