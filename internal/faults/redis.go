@@ -80,17 +80,16 @@ func (r *Redis) Nodes() []*redisproc.Server {
 	return []*redisproc.Server{r.One}
 }
 
-// clients counts the connections of clients to all nodes, those of replicas and the
-// count's own left out.
+// clients counts the connections of retryd to all nodes.
 func (r *Redis) clients(ctx context.Context) int {
 	n := 0
 	for _, node := range r.Nodes() {
-		list, err := node.Command(ctx, "CLIENT", "LIST", "TYPE", "normal")
+		list, err := node.Command(ctx, "CLIENT", "LIST")
 		if err != nil {
 			continue // it is not there, and neither are its clients
 		}
 		for line := range strings.Lines(list) {
-			if strings.Contains(line, "lib-name=go-redis") {
+			if strings.Contains(line, " name=retryd ") {
 				n++
 			}
 		}

@@ -47,7 +47,8 @@ func newServer(ctx context.Context, dir string, i int, bin, redisURL, policies s
 }
 
 // freeAddr returns an address on loopback whose port nobody is given by chance
-// while its process is away: it lies below those of outgoing connections.
+// while its process is away: it lies below those of outgoing connections, and above
+// those of Redis.
 func freeAddr(ctx context.Context) (string, error) {
 	for range 1000 {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(15_000+rand.IntN(15_000))) //nolint:gosec // it only has to be free

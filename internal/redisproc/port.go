@@ -2,28 +2,32 @@ package redisproc
 
 import (
 	"context"
-	"fmt"
+	"errors"
+	"math/rand/v2"
 	"net"
 	"strconv"
 )
 
-// FreePort returns a port on loopback on which nobody listened a moment ago. It
-// lies below those from which a Cluster's servers could not derive the port that
-// they talk to each other on.
+// Ports from lowestPort on are given out. They lie below those that outgoing
+// connections get, so that nobody is given one by chance while its server is away,
+// and below those from which a Cluster's servers could not derive the port that they
+// talk to each other on.
+const (
+	lowestPort = 10_000
+	ports      = 5_000
+)
+
+// FreePort returns a port on loopback on which nobody listened a moment ago.
 func FreePort(ctx context.Context) (string, error) {
-	const highest = 65535 - 10000
-	for {
+	for range ports {
+		port := strconv.Itoa(lowestPort + rand.IntN(ports)) //nolint:gosec // it only has to be free
 		var config net.ListenConfig
-		l, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", fmt.Errorf("find a free port: %w", err)
+		if l, err := config.Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", port)); err == nil {
+			return port, l.Close()
 		}
-		port := l.Addr().(*net.TCPAddr).Port
-		if err := l.Close(); err != nil {
-			return "", fmt.Errorf("free a port: %w", err)
-		}
-		if port <= highest {
-			return strconv.Itoa(port), nil
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
 		}
 	}
+	return "", errors.New("no port from 10000 to 14999 is free")
 }
