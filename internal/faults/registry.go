@@ -66,6 +66,7 @@ func registry() []Fault {
 		loseReplies,
 		flushScripts,
 		fillRedis,
+		rollingRestart,
 	}
 }
 

@@ -407,6 +407,27 @@ func (l *Ledger) Lateness(from time.Time, repeats bool) []time.Duration {
 	return out
 }
 
+// FirstLateness returns how long after they fell due attempts that fell due since from
+// first came to any worker, the shortest first: also when what was delivered before
+// has come to none.
+func (l *Ledger) FirstLateness(from time.Time) []time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []time.Duration
+	for _, acc := range l.tasks {
+		first := make(map[int]time.Duration)
+		for _, h := range acc.handouts {
+			late := h.At.Sub(h.Due)
+			if before, ok := first[h.Attempt]; h.Due.After(from) && (!ok || late < before) {
+				first[h.Attempt] = late
+			}
+		}
+		out = slices.AppendSeq(out, maps.Values(first))
+	}
+	slices.Sort(out)
+	return out
+}
+
 // longest is the longest time after from between two moments, given in order.
 func longest(times []time.Time, from time.Time) time.Duration {
 	last, most := from, time.Duration(0)
