@@ -19,6 +19,8 @@ func killRedis(sync string) Fault {
 			if err != nil {
 				return nil, err
 			}
+			redis := w.startPulse(ctx)
+			defer redis.stop()
 			if err := w.Steady(ctx); err != nil {
 				return nil, err
 			}
@@ -26,7 +28,7 @@ func killRedis(sync string) Fault {
 			if w.Short {
 				kills = 1
 			}
-			var away, resume time.Duration
+			var away, resume, stalled time.Duration
 			for range kills {
 				killed := time.Now()
 				if err := w.Redis.One.Kill(); err != nil {
@@ -48,8 +50,9 @@ func killRedis(sync string) Fault {
 				if err != nil {
 					return nil, err
 				}
-				if resume = max(resume, after); after > time.Second {
-					w.Broken("a server took the first report %s after Redis answered again, want at most 1 s", after)
+				stalled = max(stalled, redis.stall(answers, after))
+				if resume = max(resume, after); after > time.Second+redis.stall(answers, after) {
+					w.Broken("a server took the first report %s after Redis answered again, which itself stalled for %s then, want at most 1 s more", after, redis.stall(answers, after))
 				}
 				if err := w.Steady(ctx); err != nil {
 					return nil, err
@@ -59,6 +62,7 @@ func killRedis(sync string) Fault {
 			f.Add("kills", kills)
 			f.Add("Redis away at most", away.Round(time.Millisecond))
 			f.Add("serving after", resume.Round(time.Millisecond))
+			f.Add("Redis itself stalled for", stalled.Round(time.Millisecond))
 			return f, nil
 		},
 	}

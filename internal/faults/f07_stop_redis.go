@@ -18,6 +18,8 @@ var stopRedis = Fault{
 		if err != nil {
 			return nil, err
 		}
+		redis := w.startPulse(ctx)
+		defer redis.stop()
 		if err := w.Steady(ctx); err != nil {
 			return nil, err
 		}
@@ -38,11 +40,12 @@ var stopRedis = Fault{
 			if err := w.Redis.One.Signal(syscall.SIGCONT); err != nil {
 				return nil, err
 			}
-			after, err := w.awaitServing(ctx, probes, time.Now())
+			goesOn := time.Now()
+			after, err := w.awaitServing(ctx, probes, goesOn)
 			if err != nil {
 				return nil, err
 			}
-			if resume = max(resume, after); after > time.Second {
+			if resume = max(resume, after); after > time.Second+redis.stall(goesOn, after) {
 				w.Broken("a server took the first report %s after Redis went on, want at most 1 s", after)
 			}
 			if err := w.Steady(ctx); err != nil {
