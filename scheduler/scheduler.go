@@ -24,6 +24,8 @@ type Config struct {
 	// Now is this machine's clock, which need not be right: what is due is for the
 	// store's to say. Default [time.Now].
 	Now func() time.Time
+	// Audit says how the auditor goes about.
+	Audit AuditConfig
 }
 
 // DefaultFirstSuccessRetention is that of a zero Config.
@@ -46,6 +48,7 @@ type Scheduler struct {
 	// pauses tells of namespaces in which a queue is paused or resumed.
 	pauses     watchers[string]
 	dispatcher *dispatcher
+	audited    auditLog
 
 	draining  chan struct{}
 	drainOnce sync.Once
@@ -64,6 +67,9 @@ func New(store Store, cfg Config) (*Scheduler, error) {
 		return nil, err
 	}
 	cfg.Health = health
+	if cfg.Audit, err = cfg.Audit.orDefault(); err != nil {
+		return nil, err
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
@@ -93,6 +99,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.dispatcher.run(ctx) })
 	g.Go(func() error { return newSweeper(s).run(ctx) })
+	g.Go(func() error { return newAuditor(s).run(ctx) })
 	g.Go(func() error { return s.store.Hints(ctx, s.dispatcher.hinted) })
 	return g.Wait()
 }

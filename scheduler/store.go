@@ -74,6 +74,7 @@ type Store interface {
 
 	PolicyStore
 	JobStore
+	AuditStore
 }
 
 // Loaded is the answer to one key of Load.

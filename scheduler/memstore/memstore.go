@@ -28,6 +28,7 @@ type Store struct {
 	policies      map[string]map[string]*scheduler.PolicyRecord
 	jobs          map[string]map[string]*scheduler.JobRecord
 	jobsMarks     map[string]scheduler.JobsMark
+	turn          turn
 }
 
 // Config is what a Store needs to know. The zero value is the default.

@@ -36,6 +36,9 @@ func (s *Store) GroupKey(t *scheduler.Task) string {
 // DueKey names a queue's index in a shard.
 func (s *Store) DueKey(shard int, q scheduler.QueueKey) string { return s.keys.due(shard, q) }
 
+// CountKey names a queue's counts in a shard.
+func (s *Store) CountKey(shard int, q scheduler.QueueKey) string { return s.keys.count(shard, q) }
+
 // AllKeys returns a key of every kind of shard, by what it is named after.
 func AllKeys(prefix string, shards, shard int, q scheduler.QueueKey, t scheduler.TaskKey, replica string) (ofTask, ofQueue, ofClaim, ofShard []string) {
 	k := newKeys(prefix, shards)
@@ -49,7 +52,7 @@ func AllKeys(prefix string, shards, shard int, q scheduler.QueueKey, t scheduler
 			k.count(shard, q), k.stats(shard, q, 1), k.stats(shard, q, 12), k.group(shard, scheduler.GroupKey(q)),
 		},
 		[]string{k.claim(shard, replica, q)},
-		[]string{k.heads(shard), k.queues(shard), k.ending(shard), k.groups(shard), k.paused(shard)}
+		[]string{k.heads(shard), k.queues(shard), k.ending(shard), k.groups(shard), k.paused(shard), k.audits(shard)}
 }
 
 // Failure turns an error of go-redis into one of the port.

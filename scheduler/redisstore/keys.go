@@ -26,6 +26,8 @@ import (
 //	<prefix>:{<shard>}:group:<ns>,<group>          hash, the counts of a group
 //	<prefix>:{<shard>}:groups                      sorted set, ns,group by its last change
 //	<prefix>:{<shard>}:claim:<replica>:<ns>,<queue>  string, the replica's last claim
+//	<prefix>:{<shard>}:audit                       string, how often counts were mended
+//	<prefix>:{meta}:audit                          string, end of the auditor's turn, and whose it is
 //	<prefix>:{meta}:layout                         hash, format version and number of shards
 //	<prefix>:{meta}:policy:<ns>                    hash, policy by id
 //	<prefix>:{meta}:job:<ns>                       hash, job by id; under "" the mark
@@ -103,6 +105,9 @@ func (k *keys) paused(shard int) string { return k.shards[shard] + "paused" }
 func (k *keys) heads(shard int) string  { return k.shards[shard] + "heads" }
 func (k *keys) queues(shard int) string { return k.shards[shard] + "queues" }
 func (k *keys) ending(shard int) string { return k.shards[shard] + "ending" }
+
+func (k *keys) audits(shard int) string { return k.shards[shard] + "audit" }
+func (k *keys) auditTurn() string       { return k.prefix + ":{meta}:audit" }
 
 func (k *keys) claim(shard int, replica string, q scheduler.QueueKey) string {
 	return k.shards[shard] + "claim:" + escape(replica) + ":" + member(q.Namespace, q.Name)

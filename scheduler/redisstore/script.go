@@ -41,6 +41,24 @@ var confirmLua string
 //go:embed lua/put.lua
 var putLua string
 
+//go:embed lua/audit_turn.lua
+var auditTurnLua string
+
+//go:embed lua/audit_mend.lua
+var auditMendLua string
+
+//go:embed lua/audit_queue.lua
+var auditQueueLua string
+
+//go:embed lua/audit_counts.lua
+var auditCountsLua string
+
+//go:embed lua/audit_print.lua
+var auditPrintLua string
+
+//go:embed lua/audit_group.lua
+var auditGroupLua string
+
 // script is a Lua script, known to Redis by the digest of its text.
 type script struct {
 	name, text, sha string
@@ -74,6 +92,8 @@ type scripts struct {
 	put *script
 	// confirm tells tasks that replicas are to confirm.
 	confirm *script
+	// Those of the auditor.
+	auditTurn, auditMend, auditQueue, auditCounts, auditPrint, auditGroup *script
 }
 
 // newScripts makes the scripts; confirms says whether they write something also when
@@ -92,12 +112,19 @@ func newScripts(confirms bool) scripts {
 		forgetGroup: newScript("forget_group", "allow-oom", "", forgetGroupLua),
 		put:         newScript("put", "allow-oom", "", putLua),
 		confirm:     newScript("confirm", "allow-oom", "", confirmLua),
+		auditTurn:   newScript("audit_turn", "allow-oom", "", auditTurnLua),
+		auditMend:   newScript("audit_mend", "allow-oom", "", auditMendLua),
+		auditQueue:  newScript("audit_queue", "allow-oom", "", auditQueueLua),
+		auditCounts: newScript("audit_counts", "allow-oom", "", auditCountsLua),
+		auditPrint:  newScript("audit_print", "allow-oom", "", auditPrintLua),
+		auditGroup:  newScript("audit_group", "allow-oom", "", auditGroupLua),
 	}
 }
 
 func (s *scripts) all() []*script {
 	return []*script{
 		s.create, s.change, s.claim, s.page, s.browse, s.countQueue, s.pause, s.forgetQueue, s.forgetGroup, s.put, s.confirm,
+		s.auditTurn, s.auditMend, s.auditQueue, s.auditCounts, s.auditPrint, s.auditGroup,
 	}
 }
 

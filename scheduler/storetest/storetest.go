@@ -37,6 +37,7 @@ func Exercise(t *testing.T, newStore NewStore) {
 		{"policy", policyTests},
 		{"job", jobTests},
 		{"hint", hintTests},
+		{"audit", auditTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			t.Parallel()
