@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -33,8 +34,7 @@ const (
 
 // node is what is known of a server's replicas.
 type node struct {
-	// connected is how many are connected.
-	connected atomic.Int32
+	all leavers
 	// behind says that too few of them are in step.
 	behind atomic.Bool
 }
@@ -62,14 +62,14 @@ func (s *Store) needed(n *node) int {
 	}
 	// With none connected nothing can be confirmed, which is not the same as if
 	// nothing had to be.
-	return max(1, int(n.connected.Load()))
+	return max(1, n.all.count())
 }
 
 // heard takes note of what a server tells of its replicas, and returns how many are
 // connected.
 func (s *Store) heard(n *node, info map[string]string) int {
 	connected, inStep := replicasOf(info)
-	n.connected.Store(int32(connected))
+	n.all.heard(info["master_replid"], connected, time.Now())
 	n.behind.Store(inStep < s.needed(n))
 	return connected
 }
@@ -95,12 +95,19 @@ func (s *Store) confirmed(ctx context.Context, client redis.UniversalClient, n *
 	if err != nil {
 		return unconfirmed(fmt.Errorf("redis: wait for replicas: %w", err))
 	}
-	if int(acked) >= s.needed(n) {
+	if int(acked) >= s.needed(n) && !n.all.stale(time.Now()) {
 		n.behind.Store(false)
 		return nil
 	}
-	// One that has left since it was counted is not waited for.
-	if err := s.look(ctx, client, n); err == nil && int(acked) >= s.needed(n) {
+	// More may have come, and who has been away for long is not waited for.
+	of := n.all.primary()
+	if err := s.look(ctx, client, n); err != nil {
+		return unconfirmed(err)
+	}
+	if now := n.all.primary(); of != "" && of != now {
+		return unconfirmed(errors.New("redis: there is another primary since"))
+	}
+	if int(acked) >= s.needed(n) {
 		return nil
 	}
 	return unconfirmed(fmt.Errorf("redis: %d of %d replicas have confirmed in time", acked, s.needed(n)))
