@@ -66,6 +66,8 @@ func registry() []Fault {
 		loseReplies,
 		flushScripts,
 		fillRedis,
+		failover("everysec"),
+		failover("replicated"),
 		rollingRestart,
 	}
 }

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/retryd/retryd/internal/redisproc"
+)
+
+// replicated is the argument of servers that have all replicas confirm what they
+// acknowledge: with fewer, one that has not may be made the primary.
+const replicated = "--durability=replicated"
+
+// failover makes a replica the primary, at a level of durability: in turn by asking a
+// Sentinel for it, and by killing the primary.
+func failover(level string) Fault {
+	confirm := 0
+	if level == "replicated" {
+		confirm = 1
+	}
+	return Fault{
+		ID: "F12 " + level, Name: "SENTINEL FAILOVER and kill -9 of the primary, durability " + level,
+		Topologies: []Topology{Sentinel}, Short: level == "replicated",
+		Setup: func(s *Setup) {
+			s.Redis = []string{"--appendonly", "yes", "--appendfsync", "everysec"}
+			if confirm > 0 {
+				s.Serve = []string{replicated}
+			}
+		},
+		Run: func(ctx context.Context, w *World) (Figures, error) {
+			if err := w.StartLoad(ctx, Load{}); err != nil {
+				return nil, err
+			}
+			probes, err := w.startProbes(ctx)
+			if err != nil {
+				return nil, err
+			}
+			bare := startBareProbe(ctx, w.Redis.Nodes(), confirm)
+			defer bare.stop()
+			if err := w.Steady(ctx); err != nil {
+				return nil, err
+			}
+			rounds := 3
+			if w.Short {
+				rounds = 1
+			}
+			began := time.Now()
+			var f Figures
+			var added time.Duration
+			for _, how := range []string{"asked for", "killed"} {
+				var own, ours time.Duration
+				for range rounds {
+					from := time.Now()
+					heir, err := w.failOver(ctx, how == "killed")
+					if err != nil {
+						return nil, err
+					}
+					if _, err := w.awaitServing(ctx, probes, time.Now()); err != nil {
+						return nil, err
+					}
+					if err := w.Steady(ctx); err != nil {
+						return nil, err
+					}
+					if confirm == 0 {
+						// Sentinels take a while to tell the old primary what it is.
+						w.MayLose(from.Add(-time.Second), time.Now())
+					}
+					alone, err := bare.gap(ctx, from, heir)
+					if err != nil {
+						return nil, err
+					}
+					var with time.Duration
+					for _, name := range probes {
+						with = max(with, w.Ledger.Gap(name, from))
+					}
+					own, ours, added = max(own, alone), max(ours, with), max(added, with-alone)
+				}
+				f.Add(how+": Redis took no writes for", own.Round(time.Millisecond))
+				f.Add("no reports taken for", ours.Round(time.Millisecond))
+			}
+			if added > time.Second {
+				w.Broken("reports were not taken for %s longer than Redis took no writes, want at most 1 s", added)
+			}
+			f.Add("added", added.Round(time.Millisecond))
+			f.Add("refused", refusals(w.Ledger.Refusals()))
+			w.lateness(&f, began)
+			return f, nil
+		},
+	}
+}
+
+// failOver makes another server the primary, and returns it when all replicas are in
+// step with it.
+func (w *World) failOver(ctx context.Context, kill bool) (heir *redisproc.Server, err error) {
+	s := w.Redis.Sentinels
+	old, err := primary(ctx, w.Redis.Nodes())
+	if err != nil {
+		return nil, err
+	}
+	if kill {
+		err = old.Kill()
+	} else {
+		err = s.Failover(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if heir, err = s.AwaitOther(ctx, old); err != nil {
+		return nil, err
+	}
+	if err := heir.AwaitMaster(ctx); err != nil {
+		return nil, err
+	}
+	if kill {
+		if err := old.Restart(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return heir, w.awaitReplicas(ctx, heir)
+}
+
+// awaitReplicas waits until all other servers are replicas of a primary, in step
+// with it.
+func (w *World) awaitReplicas(ctx context.Context, heir *redisproc.Server) error {
+	for _, node := range w.Redis.Nodes() {
+		if node == heir {
+			continue
+		}
+		if err := node.Await(ctx, "role:slave", "INFO", "replication"); err != nil {
+			return err
+		}
+		if err := node.Await(ctx, "master_link_status:up", "INFO", "replication"); err != nil {
+			return err
+		}
+	}
+	return heir.Await(ctx, fmt.Sprintf("connected_slaves:%d", len(w.Redis.Nodes())-1), "INFO", "replication")
+}
+
+// primary is the one server of these that takes itself for one.
+func primary(ctx context.Context, nodes []*redisproc.Server) (*redisproc.Server, error) {
+	var found []*redisproc.Server
+	for _, node := range nodes {
+		info, err := node.Command(ctx, "INFO", "replication")
+		if err != nil {
+			return nil, err
+		}
+		if strings.Contains(info, "role:master") {
+			found = append(found, node)
+		}
+	}
+	if len(found) != 1 {
+		return nil, errors.New("there is not one primary")
+	}
+	return found[0], nil
+}
+
+// refusals tells what reporters were told instead of a decision.
+func refusals(by map[string]int) string {
+	if len(by) == 0 {
+		return "none"
+	}
+	var parts []string
+	for _, reason := range slices.Sorted(maps.Keys(by)) {
+		parts = append(parts, fmt.Sprintf("%d %s", by[reason], reason))
+	}
+	return strings.Join(parts, ", ")
+}
