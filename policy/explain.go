@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strconv"
@@ -27,6 +28,8 @@ func (s Step) arg(i int) int64 {
 	return 0
 }
 
+// sentence renders one step. Those of nearly every decision do without fmt, which
+// takes several times as long, on the way of every report.
 func (s Step) sentence() string {
 	a := s.arg
 	switch s.Code {
@@ -40,7 +43,7 @@ func (s Step) sentence() string {
 		}
 		return fmt.Sprintf("Rule %d, %q, matched; its action is %s.", next(a(0)), s.Text, actionArg(a(1)))
 	case StepNoRule:
-		return fmt.Sprintf("No rule matched; the default action is %s.", actionArg(a(0)))
+		return "No rule matched; the default action is " + actionArg(a(0)) + "."
 	case StepHeld:
 		return fmt.Sprintf("The task is held until the condition %q is released.", s.Text)
 	case StepRetriesUsed:
@@ -55,7 +58,7 @@ func (s Step) sentence() string {
 	case StepDeadline:
 		return fmt.Sprintf("The next attempt would be at %s, past the task's deadline, %s.", moment(a(0)), moment(a(1)))
 	case StepScheduled:
-		return fmt.Sprintf("Attempt %d is due at %s, %s after this failure.", a(0), moment(a(1)), words(a(2)))
+		return "Attempt " + whole(a(0)) + " is due at " + moment(a(1)) + ", " + words(a(2)) + " after this failure."
 	}
 	switch {
 	case s.Code >= StepFixed && s.Code <= StepJitter:
@@ -72,9 +75,10 @@ func (s Step) delaySentence() string {
 	a := s.arg
 	switch s.Code {
 	case StepFixed:
-		return fmt.Sprintf("Retry %d: the fixed delay is %s.", a(0), words(a(1)))
+		return "Retry " + whole(a(0)) + ": the fixed delay is " + words(a(1)) + "."
 	case StepExponential:
-		return fmt.Sprintf("Retry %d: %s times %s to the power of %d is a delay of %s.", a(0), words(a(1)), number(a(2)), before(a(0)), words(a(3)))
+		return "Retry " + whole(a(0)) + ": " + words(a(1)) + " times " + number(a(2)) +
+			" to the power of " + strconv.FormatUint(before(a(0)), 10) + " is a delay of " + words(a(3)) + "."
 	case StepDelays:
 		return fmt.Sprintf("Retry %d: delay %d of the %d listed is %s.", a(0), a(0), a(1), words(a(2)))
 	case StepDate:
@@ -86,7 +90,7 @@ func (s Step) delaySentence() string {
 	case StepMaxDelay:
 		return fmt.Sprintf("The delay is cut to max_delay, %s.", words(a(0)))
 	default:
-		return fmt.Sprintf("Jitter (%s) drew %s from %s to %s.", jitterName(a(0), a(1)), words(a(4)), words(a(2)), words(a(3)))
+		return "Jitter (" + jitterName(a(0), a(1)) + ") drew " + words(a(4)) + " from " + words(a(2)) + " to " + words(a(3)) + "."
 	}
 }
 
@@ -145,6 +149,8 @@ func (s Step) windowSentence() string {
 	}
 }
 
+func whole(n int64) string { return strconv.FormatInt(n, 10) }
+
 // next and before are i+1 and i-1 for figures that may be anything.
 func next(i int64) uint64   { return uint64(i) + 1 }
 func before(i int64) uint64 { return uint64(max(i, 1) - 1) }
@@ -189,25 +195,27 @@ func words(ms int64) string {
 		return "-" + words(-ms)
 	}
 	if ms < 1000 {
-		return strconv.FormatInt(ms, 10) + " ms"
+		return whole(ms) + " ms"
 	}
-	var parts []string
+	var room [64]byte
+	text := room[:0]
 	rest := ms
-	for _, u := range []struct {
+	for _, u := range [...]struct {
 		ms   int64
 		name string
-	}{{secondsPerDay * 1000, "d"}, {3600_000, "h"}, {60_000, "min"}} {
+	}{{secondsPerDay * 1000, " d "}, {3600_000, " h "}, {60_000, " min "}} {
 		if n := rest / u.ms; n > 0 {
-			parts = append(parts, strconv.FormatInt(n, 10)+" "+u.name)
+			text = append(strconv.AppendInt(text, n, 10), u.name...)
 			rest %= u.ms
 		}
 	}
-	if rest > 0 {
-		sec := strconv.FormatInt(rest/1000, 10)
-		if frac := rest % 1000; frac > 0 {
-			sec += strings.TrimRight(fmt.Sprintf(".%03d", frac), "0")
-		}
-		parts = append(parts, sec+" s")
+	if rest == 0 {
+		return string(text[:len(text)-1])
 	}
-	return strings.Join(parts, " ")
+	text = strconv.AppendInt(text, rest/1000, 10)
+	if frac := rest % 1000; frac > 0 {
+		digits := []byte{'.', byte('0' + frac/100), byte('0' + frac/10%10), byte('0' + frac%10)}
+		text = append(text, bytes.TrimRight(digits, "0")...)
+	}
+	return string(append(text, " s"...))
 }

@@ -29,78 +29,77 @@ func keyDigest(key string) Digest {
 func contentDigest(r *Report, attempt int) Digest {
 	// Most reports fit, and take nothing from the heap.
 	var room [1024]byte
-	d := digester{room[:0]}
-	d.spec(&r.Spec)
-	d.int(30, int64(attempt))
+	d := digester(room[:0])
+	d = d.spec(&r.Spec)
+	d = d.int(30, int64(attempt))
 	if r.Failure != nil {
-		d.failure(r.Failure)
+		d = d.failure(r.Failure)
 	} else {
-		d.int(31, 1)
-		d.str(32, r.Outcome)
-		d.str(33, r.Message)
+		d = d.int(31, 1)
+		d = d.str(32, r.Outcome)
+		d = d.str(33, r.Message)
 	}
-	sum := sha256.Sum256(d.b)
+	sum := sha256.Sum256(d)
 	return Digest(binary.BigEndian.Uint64(sum[:]) | 1)
 }
 
 // digester writes fields under numbers of their own and leaves out those that
 // are zero, so that a field added later does not change older digests.
-type digester struct{ b []byte }
+type digester []byte
 
-func (d *digester) int(field byte, v int64) {
+func (d digester) int(field byte, v int64) digester {
 	if v == 0 {
-		return
+		return d
 	}
-	d.b = binary.BigEndian.AppendUint64(append(d.b, field, 'i'), uint64(v))
+	return binary.BigEndian.AppendUint64(append(d, field, 'i'), uint64(v))
 }
 
-func (d *digester) str(field byte, v string) {
-	if v != "" {
-		d.head(field, len(v))
-		d.b = append(d.b, v...)
+func (d digester) str(field byte, v string) digester {
+	if v == "" {
+		return d
 	}
+	return append(d.head(field, len(v)), v...)
 }
 
-func (d *digester) head(field byte, size int) {
-	d.b = binary.BigEndian.AppendUint64(append(d.b, field, 's'), uint64(size))
+func (d digester) head(field byte, size int) digester {
+	return binary.BigEndian.AppendUint64(append(d, field, 's'), uint64(size))
 }
 
-func (d *digester) spec(s *Spec) {
-	d.str(1, s.Queue)
-	d.str(2, s.Policy)
-	d.str(3, s.Job)
-	d.str(4, s.Environment)
-	d.str(5, s.Group)
-	d.str(6, s.TimeZone)
-	d.int(7, s.DeadlineMS)
+func (d digester) spec(s *Spec) digester {
+	d = d.str(1, s.Queue)
+	d = d.str(2, s.Policy)
+	d = d.str(3, s.Job)
+	d = d.str(4, s.Environment)
+	d = d.str(5, s.Group)
+	d = d.str(6, s.TimeZone)
+	d = d.int(7, s.DeadlineMS)
 	if len(s.Payload) > 0 {
-		d.head(8, len(s.Payload))
-		d.b = append(d.b, s.Payload...)
+		d = append(d.head(8, len(s.Payload)), s.Payload...)
 	}
 	if len(s.Attributes) == 0 {
-		return
+		return d
 	}
 	for _, k := range slices.Sorted(maps.Keys(s.Attributes)) {
-		d.head(9, len(k))
-		d.b = append(d.b, k...)
-		d.head(10, len(s.Attributes[k]))
-		d.b = append(d.b, s.Attributes[k]...)
+		d = append(d.head(9, len(k)), k...)
+		d = append(d.head(10, len(s.Attributes[k])), s.Attributes[k]...)
 	}
+	return d
 }
 
-func (d *digester) failure(f *policy.Failure) {
-	d.int(40, int64(f.Cause))
-	d.int(41, int64(f.HTTPStatus))
-	d.str(42, f.RetryAfterHeader)
-	d.int(43, int64(f.GRPCCode))
-	d.int(44, int64(f.ConnectionKind))
-	d.str(45, f.Outcome)
-	d.str(46, f.Code)
-	d.str(47, f.Message)
-	d.int(48, int64(f.RetryAfter))
+func (d digester) failure(f *policy.Failure) digester {
+	d = d.int(40, int64(f.Cause))
+	d = d.int(41, int64(f.HTTPStatus))
+	d = d.str(42, f.RetryAfterHeader)
+	d = d.int(43, int64(f.GRPCCode))
+	d = d.int(44, int64(f.ConnectionKind))
+	d = d.str(45, f.Outcome)
+	d = d.str(46, f.Code)
+	d = d.str(47, f.Message)
+	d = d.int(48, int64(f.RetryAfter))
 	if f.Permanent {
-		d.int(49, 1)
+		d = d.int(49, 1)
 	}
+	return d
 }
 
 // derivedID names a task whose caller gave no id: the same key in the same

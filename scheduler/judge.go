@@ -8,72 +8,66 @@ import (
 	"github.com/retryd/retryd/policy"
 )
 
-// verdict is what a report means for its task: an error, or an answer and, where
-// the report has an effect, what the task becomes.
-type verdict struct {
-	answer Answer
-	next   *Task
-	err    error
-}
-
 // judge is the table of what a report means in each state, its rows from the
-// top: the first that fits decides. t is nil for an unknown task.
-func (s *Scheduler) judge(ctx context.Context, t *Task, r *Report, nowMS int64) verdict {
+// top: the first that fits decides. t is nil for an unknown task. It returns what
+// the task becomes, nil where the report has no effect, and leaves the answer in to.
+func (s *Scheduler) judge(ctx context.Context, t *Task, r *Report, nowMS int64, to *Answer) (*Task, error) {
+	*to = Answer{}
 	if t != nil {
 		if rec := t.recordOfOp(r.op); rec != nil {
-			return answered(t, rec, false)
+			return to.recorded(t, rec, false)
 		}
 	}
 	if r.lease != nil {
-		return s.judgeToken(ctx, t, r, nowMS)
+		return s.judgeToken(ctx, t, r, nowMS, to)
 	}
 	if t == nil {
-		return s.judgeUnknown(ctx, r, nowMS)
+		return s.judgeUnknown(ctx, r, nowMS, to)
 	}
 	if r.Key != "" {
 		if rec := t.recordOfKey(r); rec != nil {
 			if rec.Content == contentDigest(r, rec.Attempt) {
-				return answered(t, rec, true)
+				return to.recorded(t, rec, true)
 			}
-			return refused(keyReused(t))
+			return nil, keyReused(t)
 		}
 	}
 	if !t.State.Live() {
 		if rec := t.LastRecord(); t.State == StateSucceeded && r.Failure == nil && rec != nil {
-			return answered(t, rec, true)
+			return to.recorded(t, rec, true)
 		}
-		return refused(wrongState(t))
+		return nil, wrongState(t)
 	}
 	if r.Failure != nil && r.Attempt != 0 {
 		if rec := t.recordOfFailure(r.Attempt); rec != nil {
-			return answered(t, rec, true)
+			return to.recorded(t, rec, true)
 		}
 	}
 	if r.Attempt > t.inTurn() {
-		return refused(outOfOrder(t, r.Attempt))
+		return nil, outOfOrder(t, r.Attempt)
 	}
 	if t.State == StateLeased {
-		return refused(leaseRequired(t))
+		return nil, leaseRequired(t)
 	}
 	if r.Failure == nil {
-		return s.succeed(ctx, t, r, nowMS)
+		return s.succeed(ctx, t, r, nowMS, to)
 	}
-	return s.judgeFailure(ctx, t, r, nowMS)
+	return s.judgeFailure(ctx, t, r, nowMS, to)
 }
 
 // judgeToken takes the rows of a report with a lease token.
-func (s *Scheduler) judgeToken(ctx context.Context, t *Task, r *Report, nowMS int64) verdict {
+func (s *Scheduler) judgeToken(ctx context.Context, t *Task, r *Report, nowMS int64, to *Answer) (*Task, error) {
 	if t == nil {
-		return refused(leaseLost(r.ID))
+		return nil, leaseLost(r.ID)
 	}
 	if t.State == StateLeased && t.Fence == r.lease.Fence {
 		if r.Attempt != 0 && r.Attempt != t.Attempt {
-			return refused(Invalid(notOfToken(r.Attempt, t.Attempt)))
+			return nil, Invalid(notOfToken(r.Attempt, t.Attempt))
 		}
 		if r.Failure == nil {
-			return s.succeed(ctx, t, r, nowMS)
+			return s.succeed(ctx, t, r, nowMS, to)
 		}
-		return s.fail(ctx, t, r, t.Attempt, nowMS)
+		return s.fail(ctx, t, r, t.Attempt, nowMS, to)
 	}
 	for i := range t.History {
 		rec := &t.History[i]
@@ -81,15 +75,15 @@ func (s *Scheduler) judgeToken(ctx context.Context, t *Task, r *Report, nowMS in
 			continue
 		}
 		if r.Attempt != 0 && r.Attempt != rec.Attempt {
-			return refused(Invalid(notOfToken(r.Attempt, rec.Attempt)))
+			return nil, Invalid(notOfToken(r.Attempt, rec.Attempt))
 		}
-		return answered(t, rec, true)
+		return to.recorded(t, rec, true)
 	}
-	return refused(leaseLost(r.ID))
+	return nil, leaseLost(r.ID)
 }
 
 // judgeUnknown takes the row of a task nobody has reported yet.
-func (s *Scheduler) judgeUnknown(ctx context.Context, r *Report, nowMS int64) verdict {
+func (s *Scheduler) judgeUnknown(ctx context.Context, r *Report, nowMS int64, to *Answer) (*Task, error) {
 	t := &Task{
 		Key:          TaskKey{r.Namespace, r.ID},
 		Spec:         r.Spec,
@@ -99,45 +93,45 @@ func (s *Scheduler) judgeUnknown(ctx context.Context, r *Report, nowMS int64) ve
 		FirstAttempt: 1,
 	}
 	if r.Failure == nil {
-		return s.succeed(ctx, t, r, nowMS)
+		return s.succeed(ctx, t, r, nowMS, to)
 	}
 	if r.Spec.Job != "" {
 		id, err := s.policyOfJob(ctx, r.Namespace, r.Spec.Job, r.Spec.Environment)
 		if err != nil {
-			return refused(err)
+			return nil, err
 		}
 		t.Spec.Policy = id
 	}
-	return s.fail(ctx, t, r, t.Attempt, nowMS)
+	return s.fail(ctx, t, r, t.Attempt, nowMS, to)
 }
 
 // judgeFailure takes the rows of a failure of a known live task that nobody has
 // leased, without a token and of an attempt that is not recorded.
-func (s *Scheduler) judgeFailure(ctx context.Context, t *Task, r *Report, nowMS int64) verdict {
+func (s *Scheduler) judgeFailure(ctx context.Context, t *Task, r *Report, nowMS int64, to *Answer) (*Task, error) {
 	if t.State != StateScheduled {
 		if r.Attempt == 0 && t.parkedByReport() {
-			return answered(t, t.LastRecord(), true)
+			return to.recorded(t, t.LastRecord(), true)
 		}
-		return refused(wrongState(t))
+		return nil, wrongState(t)
 	}
 	if r.Attempt != 0 && r.Attempt != t.Attempt {
 		// Behind the one in turn, and its record is gone or never was.
-		return refused(outOfOrder(t, r.Attempt))
+		return nil, outOfOrder(t, r.Attempt)
 	}
 	if r.Attempt == 0 && nowMS < t.DueMS {
 		// Nobody can have run the attempt in turn yet: this is a resend, and burns
 		// no retry.
 		if rec := t.LastFailure(); rec != nil {
-			return answered(t, rec, true)
+			return to.recorded(t, rec, true)
 		}
 	}
-	return s.fail(ctx, t, r, t.Attempt, nowMS)
+	return s.fail(ctx, t, r, t.Attempt, nowMS, to)
 }
 
 // fail records that an attempt failed, and does what the policy says.
-func (s *Scheduler) fail(ctx context.Context, t *Task, r *Report, attempt int, nowMS int64) verdict {
+func (s *Scheduler) fail(ctx context.Context, t *Task, r *Report, attempt int, nowMS int64, to *Answer) (*Task, error) {
 	if v := contradictions(&r.Spec, t); len(v) > 0 {
-		return refused(Invalid(v...))
+		return nil, Invalid(v...)
 	}
 	policyFor := s.policyUnderWay
 	if t.Version == 0 {
@@ -145,9 +139,11 @@ func (s *Scheduler) fail(ctx context.Context, t *Task, r *Report, attempt int, n
 	}
 	pol, err := policyFor(ctx, t)
 	if err != nil {
-		return refused(err)
+		return nil, err
 	}
-	rec := AttemptRecord{
+	to.TaskID = t.Key.ID
+	rec := &to.Record
+	*rec = AttemptRecord{
 		Attempt:    attempt,
 		Generation: t.Generation,
 		Trigger:    t.Trigger,
@@ -165,25 +161,25 @@ func (s *Scheduler) fail(ctx context.Context, t *Task, r *Report, attempt int, n
 	}
 	rec.PolicyRevision = pol.revision
 	rec.Decision = policy.Decide(pol.compiled, t.policyState(attempt), *r.Failure, nowMS)
-	next := *t
+	next := t.successor()
 	if next.FirstFailureMS == 0 {
 		next.FirstFailureMS = nowMS
 	}
 	next.History, next.Dropped = t.withRecord(rec)
 	next.follow(&rec.Decision, nowMS, pol.deadLetterRetentionMS)
-	return verdict{answer: Answer{TaskID: t.Key.ID, Record: rec}, next: &next}
+	return next, nil
 }
 
 // succeed records that an attempt succeeded, which ends the task.
-func (s *Scheduler) succeed(ctx context.Context, t *Task, r *Report, nowMS int64) verdict {
+func (s *Scheduler) succeed(ctx context.Context, t *Task, r *Report, nowMS int64, to *Answer) (*Task, error) {
 	if v := contradictions(&r.Spec, t); len(v) > 0 {
-		return refused(Invalid(v...))
+		return nil, Invalid(v...)
 	}
 	retentionMS := s.cfg.FirstSuccessRetention.Milliseconds()
 	if t.Version != 0 {
 		pol, err := s.policyUnderWay(ctx, t)
 		if err != nil {
-			return refused(err)
+			return nil, err
 		}
 		retentionMS = pol.retentionMS
 	}
@@ -191,7 +187,9 @@ func (s *Scheduler) succeed(ctx context.Context, t *Task, r *Report, nowMS int64
 	if attempt == 0 {
 		attempt = t.inTurn()
 	}
-	rec := AttemptRecord{
+	to.TaskID = t.Key.ID
+	rec := &to.Record
+	*rec = AttemptRecord{
 		Attempt:    attempt,
 		Generation: t.Generation,
 		TimeMS:     nowMS,
@@ -208,22 +206,33 @@ func (s *Scheduler) succeed(ctx context.Context, t *Task, r *Report, nowMS int64
 	if r.lease != nil {
 		rec.Fence = r.lease.Fence
 	}
-	next := *t
+	next := t.successor()
 	next.History, next.Dropped = t.withRecord(rec)
 	next.Attempt = next.attemptsMade()
 	next.end(StateSucceeded, nowMS, retentionMS)
-	return verdict{answer: Answer{TaskID: t.Key.ID, Record: rec, Attempts: next.attemptsMade()}, next: &next}
+	to.Attempts = next.attemptsMade()
+	return next, nil
 }
 
-func answered(t *Task, rec *AttemptRecord, duplicate bool) verdict {
-	a := Answer{TaskID: t.Key.ID, Duplicate: duplicate, Record: *rec}
+// recorded makes the answer that which was given when rec was made: the report has
+// no further effect.
+func (to *Answer) recorded(t *Task, rec *AttemptRecord, duplicate bool) (*Task, error) {
+	*to = Answer{TaskID: t.Key.ID, Duplicate: duplicate, Record: *rec}
 	if rec.Success {
-		a.Attempts = t.attemptsMade()
+		to.Attempts = t.attemptsMade()
 	}
-	return verdict{answer: a}
+	return nil, nil //nolint:nilnil // nothing becomes of the task
 }
 
-func refused(err error) verdict { return verdict{err: err} }
+// successor is a task to be made of t: a copy, as others may know t, but for a new
+// one.
+func (t *Task) successor() *Task {
+	if t.Version == 0 {
+		return t
+	}
+	next := *t
+	return &next
+}
 
 // recordOfOp returns the record that the operation wrote, nil when there is
 // none.

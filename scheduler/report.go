@@ -70,9 +70,7 @@ func (s *Scheduler) ReportBatch(ctx context.Context, reports []Report) []Reporte
 		key := TaskKey{r.Namespace, r.ID}
 		job := &commitJob{key: key}
 		job.decide = func(ctx context.Context, t *Task, nowMS int64) (*Task, error) {
-			v := s.judge(ctx, t, r, nowMS)
-			out[i].Answer = v.answer
-			return v.next, v.err
+			return s.judge(ctx, t, r, nowMS, &out[i].Answer)
 		}
 		if t := s.leases.get(key); t != nil && r.lease != nil && t.Fence == r.lease.Fence {
 			job.believed = t

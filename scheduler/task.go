@@ -179,9 +179,9 @@ const (
 
 // withRecord returns t's history with rec at its end, and how many records are
 // dropped from its middle by now.
-func (t *Task) withRecord(rec AttemptRecord) (history []AttemptRecord, dropped int) {
+func (t *Task) withRecord(rec *AttemptRecord) (history []AttemptRecord, dropped int) {
 	history = make([]AttemptRecord, 0, len(t.History)+1)
-	history = append(append(history, t.History...), rec)
+	history = append(append(history, t.History...), *rec)
 	dropped = t.Dropped
 	for len(history) > keptFirst+keptLast {
 		history = slices.Delete(history, keptFirst, keptFirst+1)

@@ -2,12 +2,15 @@ package server
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/grpc/stats"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/tap"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
@@ -15,6 +18,27 @@ import (
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/scheduler/memstore"
 )
+
+// asking is a stream of one request, whose answer is written or is not.
+type asking struct {
+	grpc.ServerStream
+	ctx    context.Context //nolint:containedctx // as every stream's
+	req    proto.Message
+	lost   error
+	answer *retryv1.NextAttemptResponse
+}
+
+func (a *asking) Context() context.Context { return a.ctx }
+
+func (a *asking) RecvMsg(m any) error {
+	proto.Merge(m.(proto.Message), a.req) //nolint:forcetypeassert // it is one
+	return nil
+}
+
+func (a *asking) SendMsg(m any) error {
+	a.answer = m.(*retryv1.NextAttemptResponse) //nolint:forcetypeassert // it is one
+	return a.lost
+}
 
 // TestAnswerThatIsNotWritten plays gRPC's part: the handler has answered, and
 // then the answer is written or it is not.
@@ -41,31 +65,37 @@ func TestAnswerThatIsNotWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-time.After(time.Second)
-		handler, calls := &retryService{s: s}, &callStats{s}
-		call := func(events ...stats.RPCStats) *retryv1.NextAttemptResponse {
+		var handle grpc.MethodHandler
+		for _, m := range retryv1.RetryService_ServiceDesc.Methods {
+			if m.MethodName == "NextAttempt" {
+				handle = m.Handler
+			}
+		}
+		serve := s.unaryHandler(handle, s.unary())
+		call := func(lost error) *retryv1.NextAttemptResponse {
 			t.Helper()
-			ctx := calls.TagRPC(t.Context(), &stats.RPCTagInfo{FullMethodName: retryv1.RetryService_NextAttempt_FullMethodName})
-			resp, err := handler.NextAttempt(ctx, &retryv1.NextAttemptRequest{
-				Target: &retryv1.NextAttemptRequest_TaskId{TaskId: "x"}, LeaseDuration: durationpb.New(time.Minute), WorkerId: "w",
-			})
+			ctx, err := s.boundArrival(t.Context(), &tap.Info{FullMethodName: retryv1.RetryService_NextAttempt_FullMethodName})
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, e := range events {
-				calls.HandleRPC(ctx, e)
+			stream := &asking{ctx: ctx, lost: lost, req: &retryv1.NextAttemptRequest{
+				Target: &retryv1.NextAttemptRequest_TaskId{TaskId: "x"}, LeaseDuration: durationpb.New(time.Minute), WorkerId: "w",
+			}}
+			if err := serve(&retryService{s: s}, stream); !errors.Is(err, lost) {
+				t.Fatalf("answered with %v; want %v", err, lost)
 			}
-			return resp
+			return stream.answer
 		}
-		lost := call(&stats.End{Error: context.Canceled}).GetLeased()
-		got := call(&stats.OutPayload{}, &stats.End{}).GetLeased()
+		lost := call(context.Canceled).GetLeased()
+		got := call(nil).GetLeased()
 		if lost == nil || got.GetLeaseToken() == lost.GetLeaseToken() || got.GetDelivery() != 1 {
 			t.Fatalf("after a lost answer: %v", got)
 		}
 		// The same worker asks again and this answer is lost: the first one was not.
-		if again := call(&stats.End{}).GetLeased(); again.GetLeaseToken() != got.GetLeaseToken() {
+		if again := call(context.Canceled).GetLeased(); again.GetLeaseToken() != got.GetLeaseToken() {
 			t.Fatalf("asked again: %v", again)
 		}
-		if again := call(&stats.End{}).GetLeased(); again.GetLeaseToken() != got.GetLeaseToken() {
+		if again := call(context.Canceled).GetLeased(); again.GetLeaseToken() != got.GetLeaseToken() {
 			t.Errorf("a lease that was known was given back: %v", again)
 		}
 	})

@@ -11,25 +11,27 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-
-	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 )
 
-const (
-	// defaultDeadline is that of a unary call which brings none, and what
-	// NextAttempt gets beyond its wait.
-	defaultDeadline = 5 * time.Second
-	// maxDeadline is the longest that any unary call may take.
-	maxDeadline = 65 * time.Second
-)
-
-// logUnary logs calls once they have ended: as most of them are not logged, the
-// library, which else gathers its fields for each, is called for the others only.
-func (s *Server) logUnary() grpc.UnaryServerInterceptor {
+// unary is the one interceptor of unary calls, since a chain costs each call a
+// closure for every link. From the outside in: a call is logged with the status
+// that its client gets, also after a panic; errors get their place in the table;
+// and nothing passes before the server is open.
+//
+// As most calls are not logged, the library, which gathers its fields first, is
+// called for the others only.
+func (s *Server) unary() grpc.UnaryServerInterceptor {
 	log := logging.UnaryServerInterceptor(s.callLogger(), logOptions()...)
+	guard := recovery.UnaryServerInterceptor(s.recovery())
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		start := time.Now()
-		resp, err := handler(ctx, req)
+		resp, err := guard(ctx, req, info, func(ctx context.Context, req any) (any, error) {
+			resp, err := s.serve(ctx, req, info.FullMethod, handler)
+			if err != nil {
+				return nil, s.failures.status(ctx, err)
+			}
+			return resp, nil
+		})
 		if !s.logs(ctx, err) {
 			return resp, err
 		}
@@ -37,17 +39,47 @@ func (s *Server) logUnary() grpc.UnaryServerInterceptor {
 	}
 }
 
-// logStream does the same for streams.
-func (s *Server) logStream() grpc.StreamServerInterceptor {
+// serve calls the handler, if the server is open.
+func (s *Server) serve(ctx context.Context, req any, method string, handler grpc.UnaryHandler) (any, error) {
+	if err := s.gate(method); err != nil {
+		return nil, err
+	}
+	return handler(ctx, req)
+}
+
+// stream is the one interceptor of streams, and does the same, but for those that
+// there is no room for.
+func (s *Server) stream() grpc.StreamServerInterceptor {
 	log := logging.StreamServerInterceptor(s.callLogger(), logOptions()...)
+	guard := recovery.StreamServerInterceptor(s.recovery())
 	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		start := time.Now()
-		err := handler(srv, stream)
+		err := guard(srv, stream, info, func(srv any, stream grpc.ServerStream) error {
+			return s.failures.status(stream.Context(), s.serveStream(srv, stream, info.FullMethod, handler))
+		})
 		if !s.logs(stream.Context(), err) {
 			return err
 		}
 		return log(srv, &startedStream{stream, startedAt(stream.Context(), start)}, info, func(any, grpc.ServerStream) error { return err })
 	}
+}
+
+// serveStream calls the handler, if the server is open and has room.
+func (s *Server) serveStream(srv any, stream grpc.ServerStream, method string, handler grpc.StreamHandler) error {
+	if err := s.gate(method); err != nil {
+		return err
+	}
+	leave, err := s.enter(stream.Context())
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if conn := connOf(stream.Context()); conn != nil {
+		conn.streams.Add(1)
+		defer conn.streamEnded(stream.Context())
+		stream = &countedStream{stream, conn}
+	}
+	return handler(srv, stream)
 }
 
 func logOptions() []logging.Option {
@@ -126,38 +158,7 @@ func (s *Server) callLogger() logging.Logger {
 	})
 }
 
-func (s *Server) recoverUnary() grpc.UnaryServerInterceptor {
-	return recovery.UnaryServerInterceptor(recovery.WithRecoveryHandlerContext(s.panicked))
-}
-
-func (s *Server) recoverStream() grpc.StreamServerInterceptor {
-	return recovery.StreamServerInterceptor(recovery.WithRecoveryHandlerContext(s.panicked))
-}
-
-// mapUnary gives errors their place in the table.
-func (s *Server) mapUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	resp, err := handler(ctx, req)
-	if err != nil {
-		return nil, s.failures.status(ctx, err)
-	}
-	return resp, nil
-}
-
-func (s *Server) mapStream(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	return s.failures.status(stream.Context(), handler(srv, stream))
-}
-
-// boundUnary gives every unary call a deadline, and none a far one: a caller
-// that has gone away must not keep the server at work.
-func boundUnary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	most := maxDeadline
-	if ctx.Value(noDeadlineKey{}) != nil {
-		most = defaultDeadline
-		if next, ok := req.(*retryv1.NextAttemptRequest); ok {
-			most = min(defaultDeadline+max(0, next.GetWait().AsDuration()), maxDeadline)
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, most)
-	defer cancel()
-	return handler(ctx, req)
+// recovery has a panic answered.
+func (s *Server) recovery() recovery.Option {
+	return recovery.WithRecoveryHandlerContext(s.panicked)
 }

@@ -16,6 +16,8 @@ func (h *retryService) NextAttempt(ctx context.Context, r *retryv1.NextAttemptRe
 	if err := c.err(); err != nil {
 		return nil, err
 	}
+	ctx, cancel := withWait(ctx, req.Wait)
+	defer cancel()
 	next, err := h.s.sched.Next(ctx, req)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,8 @@ package server
 import (
 	"net"
 	"testing"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // endless is a connection that always has something to read.
@@ -37,17 +39,26 @@ func TestUnfinishedMessagesAreBounded(t *testing.T) {
 	read(batch, maxMessageBytes)
 	// Whose messages come to their ends may send any number.
 	for range 3 * maxUnfinished / maxMessageBytes {
-		calls.begun()
+		calls.await()
 		read(calls, maxMessageBytes)
-		calls.finished(maxMessageBytes)
-		calls.ended(false)
+		calls.arrived(wrapperspb.Bytes(make([]byte, maxMessageBytes)))
+		calls.ended(t.Context(), true)
 	}
 	// So may one whose calls have all ended before their messages did.
 	for range 3 * maxUnfinished / maxMessageBytes {
-		calls.begun()
+		calls.await()
 		read(calls, maxMessageBytes)
-		calls.ended(true)
+		calls.ended(t.Context(), false)
 	}
+	// And one that is never idle, and has more in its headers than in its messages.
+	calls.await()
+	for range 3 * maxUnfinished / maxHeaderBytes {
+		read(calls, maxHeaderBytes)
+		calls.arrived(wrapperspb.Bytes(nil))
+		calls.await()
+		calls.ended(t.Context(), true)
+	}
+	calls.ended(t.Context(), false)
 	read(hoard, maxUnfinished-2*maxMessageBytes)
 	if greedy.closed || modest.closed || busy.closed {
 		t.Fatal("a connection was closed while there was room")

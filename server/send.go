@@ -38,7 +38,7 @@ func (st *subscription) send() error {
 		results:      st.results,
 		shown:        st.shown,
 		stopping:     st.s.sched.Draining(),
-		aged:         time.NewTimer(drainAfter(connectionAge(st.ctx), st.s.cfg.MaxConnectionAge)),
+		aged:         time.NewTimer(drainAfter(connOf(st.ctx).age(), st.s.cfg.MaxConnectionAge)),
 		expired:      time.NewTimer(time.Hour),
 	}
 	defer s.aged.Stop()

@@ -71,21 +71,16 @@ func New(cfg Config, sched *scheduler.Scheduler) (*Server, error) {
 		draining:  make(chan struct{}),
 		streaming: make(map[string]bool),
 	}
-	// The first interceptor is the outermost: a call is logged with the status
-	// that its client gets, also after a panic.
-	s.grpc = grpc.NewServer(append(s.limits(),
-		grpc.StatsHandler(&callStats{s}),
-		grpc.ChainUnaryInterceptor(s.logUnary(), s.recoverUnary(), s.mapUnary, s.gateUnary, boundUnary),
-		grpc.ChainStreamInterceptor(s.logStream(), s.recoverStream(), s.mapStream, s.gateStream),
-	)...)
-	retryv1.RegisterRetryServiceServer(s.grpc, &retryService{s: s})
-	retryv1.RegisterPolicyServiceServer(s.grpc, &policyService{s: s})
-	retryv1.RegisterJobServiceServer(s.grpc, &jobService{s: s})
-	retryv1.RegisterTaskServiceServer(s.grpc, &taskService{s: s})
-	retryv1.RegisterQueueServiceServer(s.grpc, &queueService{s: s})
-	retryv1.RegisterGroupServiceServer(s.grpc, &groupService{s: s})
-	retryv1.RegisterServerServiceServer(s.grpc, &serverService{s: s})
-	healthpb.RegisterHealthServer(s.grpc, &healthService{Server: s.health, draining: s.draining})
+	s.grpc = grpc.NewServer(append(s.limits(), grpc.StreamInterceptor(s.stream()))...)
+	calls := registrar{s}
+	retryv1.RegisterRetryServiceServer(calls, &retryService{s: s})
+	retryv1.RegisterPolicyServiceServer(calls, &policyService{s: s})
+	retryv1.RegisterJobServiceServer(calls, &jobService{s: s})
+	retryv1.RegisterTaskServiceServer(calls, &taskService{s: s})
+	retryv1.RegisterQueueServiceServer(calls, &queueService{s: s})
+	retryv1.RegisterGroupServiceServer(calls, &groupService{s: s})
+	retryv1.RegisterServerServiceServer(calls, &serverService{s: s})
+	healthpb.RegisterHealthServer(calls, &healthService{Server: s.health, draining: s.draining})
 	if cfg.Reflection {
 		reflection.Register(s.grpc) // v1 and v1alpha
 	}

@@ -247,9 +247,8 @@ func (w *write) done(nowMS int64) {
 	if w.change.Task == nil {
 		return
 	}
-	next := *w.change.Task
-	next.Version = max(w.change.Expect()+1, nowMS*1000)
-	w.to.Task = &next
+	w.to.Task = w.change.Task
+	w.to.Task.Version = max(w.change.Expect()+1, nowMS*1000)
 }
 
 func commitReply(c *call, writes int) (nowMS int64, codes string, err error) {

@@ -222,8 +222,14 @@ func (s *Store) send(
 		command, name := how(c.script)
 		args := make([]any, 0, 3+len(c.keys)+len(c.args))
 		args = append(args, command, name, strconv.Itoa(len(c.keys)))
-		for _, k := range c.keys {
-			args = append(args, k)
+		for i := range c.keys {
+			if i == 0 {
+				// By this one, which it reads as a string, a Cluster's client finds the node.
+				args = append(args, c.keys[i])
+				continue
+			}
+			// A pointer takes nothing from the heap.
+			args = append(args, &c.keys[i])
 		}
 		cmds[i] = redis.NewCmd(ctx, append(args, c.args...)...)
 	}
