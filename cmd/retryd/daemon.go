@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/retryd/retryd/internal/heap"
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/server"
@@ -75,6 +76,7 @@ func (d *daemon) listen(ctx context.Context) error {
 // Over a store that may be away, keep looks after it: it calls begin once the
 // store can be used, and returns when ctx ends or the store can never be used.
 func (d *daemon) run(ctx context.Context, keep func(ctx context.Context, begin func()) error) error {
+	defer heap.Tune(d.log)()
 	// The loops outlive the server: while it drains, outcomes are still taken.
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()

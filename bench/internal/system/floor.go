@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/internal/heap"
 )
 
 // floor serves ReportFailure and nothing else.
@@ -30,6 +32,7 @@ const floorDelay = time.Minute
 // ServeFloor serves one of the floors of gRPC on lis until ctx ends. redisAddr is
 // where those keep tasks that do.
 func ServeFloor(ctx context.Context, name, redisAddr string, lis net.Listener) error {
+	defer heap.Tune(slog.Default())() // as the product does
 	f := &floor{}
 	switch name {
 	case Echo:
@@ -76,6 +79,7 @@ func floorOptions() []grpc.ServerOption {
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 15 * time.Second, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
+		grpc.NumStreamWorkers(256),
 	}
 }
 
