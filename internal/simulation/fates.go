@@ -29,6 +29,7 @@ func (f fate) String() string { return fateNames[f] }
 
 // dispatch draws what becomes of an operation that has arrived.
 func (w *world) dispatch(op *operation) {
+	w.busy(op)
 	f := w.drawFate()
 	delay := w.between(50*time.Microsecond, 2*time.Millisecond)
 	if f != fateFine {
@@ -40,6 +41,20 @@ func (w *world) dispatch(op *operation) {
 		delay = w.between(300*time.Millisecond, 2*patience)
 	}
 	w.after(delay, func() { w.arrive(op, f) })
+}
+
+// mostInASecond is how many writes of one process may arrive within a second; the
+// tasks are few.
+const mostInASecond = 400
+
+// busy wants nobody to ask in vain, over and over.
+func (w *world) busy(op *operation) {
+	if now := time.Now(); now.Sub(op.link.second) > time.Second {
+		op.link.second, op.link.sent = now, 0
+	}
+	if op.link.sent++; op.link.sent == mostInASecond {
+		w.wrong("I9", "%s sends %d writes within a second, of late %s", op.link.replica, mostInASecond, op)
+	}
 }
 
 func (w *world) drawFate() fate {

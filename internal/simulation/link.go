@@ -23,6 +23,10 @@ type link struct {
 	// the process has been killed, for good.
 	away atomic.Bool
 
+	// sent counts the writes since second.
+	second time.Time
+	sent   int
+
 	mu   sync.Mutex
 	hint func(scheduler.Hint)
 }

@@ -48,6 +48,10 @@ func draw(rng *rand.Rand) plan {
 	p.pulls = 5 * count(4)
 	p.steps, p.skews = count(2), count(3)
 	p.lossy = rng.IntN(2) == 0
+	if rng.IntN(4) == 0 {
+		p.late = 0
+		p.outages, p.stores, p.failOvers, p.stalls, p.steps, p.skews, p.nights = 0, 0, 0, 0, 0, 0, 0
+	}
 	return p
 }
 

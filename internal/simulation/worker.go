@@ -17,8 +17,10 @@ type worker struct {
 
 	replica *replica
 	sub     *scheduler.Subscription
-	// stalled is until when it reads nothing.
+	// stalled is until when it reads nothing; pace is how long it takes, at most, from
+	// one read to the next.
 	stalled time.Time
+	pace    time.Duration
 	// gone says that it is dead: another takes its place.
 	gone bool
 }
@@ -28,6 +30,9 @@ func newWorker(w *world, number int) *worker {
 	k.opts = scheduler.SubscribeOptions{
 		Namespace: namespaces[number%2], Worker: k.name,
 		MaxInFlight: 1 + w.rng.IntN(4), Lease: w.between(2*time.Second, 12*time.Second).Truncate(time.Millisecond),
+	}
+	if w.chance(0.4) {
+		k.pace = time.Second
 	}
 	first := w.rng.IntN(len(queues))
 	for i := range 1 + w.rng.IntN(len(queues)) {
@@ -88,13 +93,25 @@ func (k *worker) take() (took bool) {
 		if h := k.w.ledger.handedOut(k.name, k.replica, d, false); h != nil {
 			k.w.work(h)
 		}
+		if k.pace > 0 && !k.w.healed {
+			k.rest(k.w.between(0, k.pace))
+			return took
+		}
 	}
 }
 
 func (k *worker) stall() {
 	d := k.w.between(2*time.Second, 30*time.Second)
 	k.w.note(k.name, "reads nothing for %s", d)
-	k.stalled = time.Now().Add(d)
+	k.rest(d)
+}
+
+// rest has it read nothing for a while, and then again.
+func (k *worker) rest(d time.Duration) {
+	if until := time.Now().Add(d); until.After(k.stalled) {
+		k.stalled = until
+		k.w.after(d, func() {})
+	}
 }
 
 // change has it die, move to another replica, or want more or less.
