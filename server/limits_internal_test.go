@@ -37,13 +37,15 @@ func TestUnfinishedMessagesAreBounded(t *testing.T) {
 	modest, batch := open()
 	busy, calls := open()
 	read(batch, maxMessageBytes)
-	// Whose messages come to their ends may send any number.
+	// Whose messages come to their ends may send any number, beside a stream too.
+	calls.streams.Add(1)
 	for range 3 * maxUnfinished / maxMessageBytes {
 		calls.await()
 		read(calls, maxMessageBytes)
 		calls.arrived(wrapperspb.Bytes(make([]byte, maxMessageBytes)))
 		calls.ended(t.Context(), true)
 	}
+	calls.streamEnded(t.Context())
 	// So may one whose calls have all ended before their messages did.
 	for range 3 * maxUnfinished / maxMessageBytes {
 		calls.await()
