@@ -27,6 +27,8 @@ type Load struct {
 	To []*Server
 	// NoWorkers leaves the attempts to workers that the fault starts.
 	NoWorkers bool
+	// Only says which ids are used of those that come; nil takes all.
+	Only func(id string) bool
 }
 
 const (
@@ -137,6 +139,10 @@ func (r *reporter) run(ctx context.Context) {
 		case <-tick.C:
 		}
 		id := fmt.Sprintf("%s-%d-%d", r.cfg.Prefix, r.number, n)
+		for r.cfg.Only != nil && !r.cfg.Only(id) {
+			n++
+			id = fmt.Sprintf("%s-%d-%d", r.cfg.Prefix, r.number, n)
+		}
 		err := r.report(ctx, id, r.cfg.Via)
 		if err != nil && !r.cfg.Impatient && !r.cfg.MayFail {
 			r.w.Broken("a report of %s failed though it was repeated for %s: %v", id, patient, err)

@@ -66,8 +66,14 @@ func registry() []Fault {
 		loseReplies,
 		flushScripts,
 		fillRedis,
+		dueAtOnce("100k", 100_000, 20_000),
+		dueAtOnce("1M", 1_000_000, 50_000),
+		repeatReports,
+		destinationFails,
 		failover("everysec"),
 		failover("replicated"),
+		killMaster,
+		moveSlots,
 		rollingRestart,
 	}
 }
