@@ -169,7 +169,7 @@ func build(ctx context.Context, opts *options, dir string, results *Results) err
 }
 
 // jobTimeout is how long one fault may take on one topology.
-const jobTimeout = 5 * time.Minute
+const jobTimeout = 8 * time.Minute
 
 // runJob runs one fault on one topology, in a world of its own.
 func runJob(ctx context.Context, opts *options, j job) (res Result) {
