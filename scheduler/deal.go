@@ -253,7 +253,9 @@ func (d *dispatcher) hand(ctx context.Context, deal []*dealt) bool {
 			unconfirmed = append(unconfirmed, got.Tasks...)
 			ok = false
 			failed = got.Err
-			got.Tasks, got.Err = nil, nil
+			// What is given back is due. It waits a moment, as if its queue were paused, or
+			// it would be claimed and given back without end.
+			got = Claimed{NowMS: got.NowMS, Paused: true, NextMS: got.NowMS + retryPause.Milliseconds()}
 		}
 		d.take(deal[i], got)
 		if got.Err != nil {

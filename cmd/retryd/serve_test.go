@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -125,6 +126,19 @@ func TestServeEndsWhereRedisIsUnfit(t *testing.T) {
 	}
 }
 
+func TestServeEndsWhereRedisKeepsLessThanAskedFor(t *testing.T) {
+	t.Parallel()
+	for level, want := range map[string]string{
+		"everysec":   "makes for durability memory, and everysec is asked for: set appendonly yes",
+		"replicated": "of its replicas 0 are connected, and durability replicated asks for at least 1",
+	} {
+		p := start(t, "serve", "--listen=127.0.0.1:0", "--admin-listen=", "--durability="+level, "--redis-url="+redistest.Start(t).URL())
+		if code := p.Wait(); code != 1 || !strings.Contains(p.Stderr(), want) {
+			t.Errorf("--durability=%s: exit status %d:\n%s", level, code, p.Stderr())
+		}
+	}
+}
+
 func TestServeEndsWhereRedisComesLateAndIsUnfit(t *testing.T) {
 	t.Parallel()
 	redis := redistest.Start(t, "--port", redistest.FreePort(t), "--maxmemory-policy", "volatile-ttl")
@@ -148,15 +162,61 @@ func TestServeFollowsTheEvictionPolicy(t *testing.T) {
 	awaitHealth(t, addr, healthpb.HealthCheckResponse_SERVING)
 }
 
+// TestServeFollowsTheDurability has Redis keep less than was asked for, for a while.
+func TestServeFollowsTheDurability(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t, "--appendonly", "yes")
+	p, addr := startServe(t, "--redis-url="+redis.URL(), "--durability=everysec", "--policies="+policyFile(t, quickPolicy))
+	awaitHealth(t, addr, healthpb.HealthCheckResponse_SERVING)
+	conn := dial(t, addr)
+	info, err := retryv1.NewServerServiceClient(conn).GetServerInfo(t.Context(), &retryv1.GetServerInfoRequest{})
+	if store := info.GetStore(); err != nil || store.GetDurabilityAsked() != retryv1.Durability_DURABILITY_EVERYSEC ||
+		store.GetDurabilityFound() != retryv1.Durability_DURABILITY_EVERYSEC || store.GetKind() != "redis" || info.GetVersion() == "" {
+		t.Errorf("%v, %v", info, err)
+	}
+	redis.Do(t, "CONFIG", "SET", "appendfsync", "no")
+	awaitHealth(t, addr, healthpb.HealthCheckResponse_NOT_SERVING)
+	retry := retryv1.NewRetryServiceClient(conn)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := retry.ReportFailure(ctx, quickFailure("a")); status.Code(err) != codes.Unavailable {
+		t.Errorf("a report that would be less safe than promised: %v", err)
+	}
+	redis.Do(t, "CONFIG", "SET", "appendfsync", "everysec")
+	awaitHealth(t, addr, healthpb.HealthCheckResponse_SERVING)
+	if _, err := retry.ReportFailure(t.Context(), quickFailure("a")); err != nil {
+		t.Errorf("a report once it is as safe again: %v", err)
+	}
+	for _, want := range []string{"redis keeps what is acknowledged", "durability memory, and everysec is asked for", "redis can be used again"} {
+		if !strings.Contains(p.Stderr(), want) {
+			t.Errorf("the log says nothing of %q:\n%s", want, p.Stderr())
+		}
+	}
+}
+
+// TestServeWarnsWhereNothingIsKept wants a warning, unless it is known.
+func TestServeWarnsWhereNothingIsKept(t *testing.T) {
+	t.Parallel()
+	for level, warns := range map[string]bool{"": true, "memory": false} {
+		p, _ := startServe(t, "--redis-url="+redistest.Start(t).URL(), "--durability="+level)
+		text := p.AwaitLog("word that it serves", func(text string) bool { return strings.Contains(text, "redis can be used: serving") })
+		if got := strings.Contains(text, "level=WARN") && strings.Contains(text, "KEEPS NOTHING ON DISK"); got != warns {
+			t.Errorf("--durability=%s: warned %v:\n%s", level, got, text)
+		}
+	}
+}
+
 func TestServeRefusesWrongSettingsAtOnce(t *testing.T) {
 	t.Parallel()
 	_, err := execute(t, "serve", "--listen=0.0.0.0:7600", "--redis-url=http://redis", "--drain-timeout=0s",
+		"--durability=sure", "--durability-replicas=2",
 		"--policies="+policyFile(t, "policies:\n  - {id: p, max_retries: 2}"))
 	if err == nil {
 		t.Fatal("it was taken")
 	}
 	for _, want := range []string{
 		"--listen (or RETRYD_LISTEN)", "give --insecure", "--redis-url (or RETRYD_REDIS_URL)", "--drain-timeout (or RETRYD_DRAIN_TIMEOUT)",
+		"--durability (or RETRYD_DURABILITY) is \"sure\": it must be memory", "--durability-replicas (or RETRYD_DURABILITY_REPLICAS) is \"2\"",
 		`policy "p": default_action`, `policy "p": display_name`,
 	} {
 		if !strings.Contains(err.Error(), want) {
