@@ -27,7 +27,11 @@ func replicated(t *testing.T, replicas int) (master *redistest.Server, list []*r
 	for range replicas {
 		list = append(list, redistest.Start(t, "--port", redistest.FreePort(t), "--replicaof", host, port))
 	}
-	await(t, "all replicas", func() bool { return strings.Count(master.Do(t, "INFO", "replication"), "state=online") == replicas })
+	// The stream to one that is new begins when it first says how far it is.
+	await(t, "all replicas", func() bool {
+		info := master.Do(t, "INFO", "replication")
+		return strings.Count(info, "state=online") == replicas && !strings.Contains(info, ",offset=0,")
+	})
 	return master, list
 }
 
