@@ -104,16 +104,19 @@ func files(pid int) (int, error) {
 }
 
 // resident is how many bytes of memory a process holds.
-func resident(pid int) (int64, error) {
+func resident(pid int) (int64, error) { return memory(pid, "VmRSS") }
+
+// memory is a figure of /proc/<pid>/status, in bytes.
+func memory(pid int, field string) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(text)) {
-		if v, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if v, ok := strings.CutPrefix(line, field+":"); ok {
 			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("/proc does not tell the memory of process %d", pid)
+	return 0, fmt.Errorf("/proc does not tell %s of process %d", field, pid)
 }
