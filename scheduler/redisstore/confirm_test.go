@@ -29,6 +29,7 @@ func replicated(t *testing.T, replicas int) (master *redistest.Server, list []*r
 	}
 	// The stream to one that is new begins when it first says how far it is.
 	await(t, "all replicas", func() bool {
+		master.Do(t, "PUBLISH", "nobody", "a word")
 		info := master.Do(t, "INFO", "replication")
 		return strings.Count(info, "state=online") == replicas && !strings.Contains(info, ",offset=0,")
 	})
