@@ -41,6 +41,12 @@ func (d *dispatcher) deal() (claims []*dealt, wakeMS int64) {
 	var hands []*hand
 	busy := make(map[*queue]bool)
 	for _, q := range d.order {
+		if q.unseen {
+			// It has come since the last look, and has the next.
+			busy[q] = true
+			signal(d.wake)
+			continue
+		}
 		open := q.open()
 		for shard := range q.shards {
 			sh := &q.shards[shard]

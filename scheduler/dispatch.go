@@ -20,7 +20,9 @@ type dispatcher struct {
 	mu     sync.Mutex
 	queues map[QueueKey]*queue
 	// order holds the same queues; dealings counts what has been dealt to them.
-	order    []*queue
+	order []*queue
+	// unseen are those of them that nothing is known of.
+	unseen   []QueueKey
 	dealings uint64
 	// waiters want to know when their subscriptions have been looked at.
 	waiters []waiter
@@ -40,6 +42,8 @@ type queue struct {
 	subs      []*Subscription
 	observers []*observer
 	shards    []queueShard
+	// unseen says that nothing is known of it.
+	unseen bool
 }
 
 // queueShard is a queue's part in one shard.
@@ -122,6 +126,7 @@ func (d *dispatcher) run(ctx context.Context) error {
 // returns how long to sleep.
 func (d *dispatcher) runOnce(ctx context.Context) time.Duration {
 	for {
+		d.look(ctx)
 		deal, wakeMS := d.deal()
 		d.returnLate(ctx)
 		if len(deal) == 0 {
@@ -132,6 +137,46 @@ func (d *dispatcher) runOnce(ctx context.Context) time.Duration {
 		}
 		if !d.hand(ctx, deal) {
 			return retryPause
+		}
+	}
+}
+
+// fewUnseen is how many queues are claimed from before anything is known of them.
+const fewUnseen = 8
+
+// look learns what there is in queues that nothing is known of. Of a few the claims
+// themselves tell, soonest. Of many, which subscribers may name by the thousand, most
+// are empty: a claim from each shard of each would keep the store for seconds.
+func (d *dispatcher) look(ctx context.Context) {
+	d.mu.Lock()
+	keys := d.unseen
+	d.unseen = nil
+	d.mu.Unlock()
+	if len(keys) == 0 {
+		return
+	}
+	var heads [][]int64
+	if len(keys) > fewUnseen {
+		var err error
+		if heads, err = d.s.store.Heads(ctx, keys); err != nil {
+			d.s.log.WarnContext(ctx, "cannot read the heads of the queues", "error", err)
+			heads = nil
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, key := range keys {
+		q := d.queues[key]
+		if q == nil {
+			continue
+		}
+		q.unseen = false
+		for shard := range q.shards {
+			headMS := int64(1)
+			if heads != nil {
+				headMS = heads[i][shard]
+			}
+			q.shards[shard].headMS = earlier(q.shards[shard].headMS, headMS)
 		}
 	}
 }
@@ -179,10 +224,8 @@ func (d *dispatcher) add(sub *Subscription) {
 func (d *dispatcher) queueOf(key QueueKey) *queue {
 	q := d.queues[key]
 	if q == nil {
-		q = &queue{key: key, shards: make([]queueShard, d.s.shards)}
-		for i := range q.shards {
-			q.shards[i].headMS = 1
-		}
+		q = &queue{key: key, shards: make([]queueShard, d.s.shards), unseen: true}
+		d.unseen = append(d.unseen, key)
 		d.queues[key] = q
 		d.order = append(d.order, q)
 	}

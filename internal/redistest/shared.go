@@ -2,10 +2,13 @@ package redistest
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"go.uber.org/goleak"
 
 	"github.com/retryd/retryd/internal/redisproc"
 )
@@ -19,7 +22,8 @@ var shared struct {
 	err     error
 }
 
-// Run runs the tests of a package, and stops its server when they have ended:
+// Run runs the tests of a package, and stops its server when they have ended. No
+// goroutine of theirs may be left then:
 //
 //	func TestMain(m *testing.M) { os.Exit(redistest.Run(m)) }
 func Run(m *testing.M) int {
@@ -28,7 +32,14 @@ func Run(m *testing.M) int {
 	if shared.server != nil && shared.err == nil {
 		_ = shared.server.proc.Close()
 	}
-	return code
+	if code != 0 {
+		return code
+	}
+	if err := goleak.Find(); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
 }
 
 // Shared returns the server that all tests of this binary share; each keeps to a

@@ -1,0 +1,150 @@
+package hostile_test
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+)
+
+func bodyAttacks() []attack {
+	return []attack{
+		{"bodies of 5 MB", sending(5_000_000, codes.ResourceExhausted)},
+		{"gzip bombs", sending(100_000_000, codes.Unimplemented, grpc.UseCompressor(gzip.Name))},
+		{"messages nested 100,000 deep", nested},
+		{"full batches", fullBatches},
+		{"bodies that never end", unfinishedBodies},
+	}
+}
+
+// sending sends bodies of a size, again and again, and wants each to be refused
+// with a code.
+func sending(size int, want codes.Code, opts ...grpc.CallOption) func(context.Context, *assailant) error {
+	return func(ctx context.Context, a *assailant) error {
+		return a.sendAll(ctx, 4, protowire.AppendBytes(protowire.AppendTag(nil, 15, protowire.BytesType), make([]byte, size)), want, opts...)
+	}
+}
+
+// sendAll calls with one body over and over, from several callers.
+func (a *assailant) sendAll(ctx context.Context, callers int, body []byte, want codes.Code, opts ...grpc.CallOption) error {
+	conn, err := a.dial(grpc.WithDefaultCallOptions(append(slices.Clone(opts), grpc.ForceCodec(asIs{}))...))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	var wg sync.WaitGroup
+	var once sync.Once
+	for range callers {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				var reply []byte
+				got := conn.Invoke(ctx, retryv1.RetryService_BatchReport_FullMethodName, body, &reply)
+				if ended(ctx, got) {
+					return
+				}
+				a.sawStatus(got)
+				if status.Code(got) != want {
+					once.Do(func() { err = fmt.Errorf("want %s: %w", want, got) })
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return err
+}
+
+// nested sends groups within groups, which a reader of what it does not know
+// follows down.
+func nested(ctx context.Context, a *assailant) error {
+	var body []byte
+	for range 100_000 {
+		body = protowire.AppendTag(body, 100, protowire.StartGroupType)
+	}
+	for range 100_000 {
+		body = protowire.AppendTag(body, 100, protowire.EndGroupType)
+	}
+	return a.sendAll(ctx, 4, body, codes.Internal)
+}
+
+// fullBatches sends as many reports as a call holds, each wrong in many ways.
+func fullBatches(ctx context.Context, a *assailant) error {
+	report := protowire.AppendTag(nil, 2, protowire.BytesType)
+	report = protowire.AppendBytes(report, nil)
+	body := bytes.Repeat(report, 400_000/len(report))
+	return a.sendAll(ctx, 8, body, codes.InvalidArgument)
+}
+
+// unfinishedBodies leaves calls alone just before their messages end, which by
+// then are held in memory.
+func unfinishedBodies(ctx context.Context, a *assailant) error {
+	const conns, calls, size = 4, 900, 500_000
+	var wg sync.WaitGroup
+	for range conns {
+		transport := &http.Transport{
+			Protocols:   new(http.Protocols),
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return a.connect(ctx) },
+		}
+		transport.Protocols.SetUnencryptedHTTP2(true)
+		for range calls {
+			wg.Go(func() {
+				head := binary.BigEndian.AppendUint32([]byte{0}, size)
+				body := &unfinished{ctx: ctx, head: head, left: size - 1}
+				req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+a.addr+retryv1.RetryService_BatchReport_FullMethodName, body)
+				if err != nil {
+					return
+				}
+				req.Header.Set("Content-Type", "application/grpc")
+				req.Header.Set("Te", "trailers")
+				resp, err := transport.RoundTrip(req)
+				if err == nil {
+					_, _ = io.Copy(io.Discard, resp.Body)
+					_ = resp.Body.Close()
+					a.saw(1, "ended with grpc-status %s", cmp.Or(resp.Trailer.Get("Grpc-Status"), resp.Header.Get("Grpc-Status")))
+				} else if ctx.Err() == nil {
+					a.saw(1, "ended without an answer")
+				}
+				a.saw((size-body.left)>>10, "KiB sent")
+			})
+		}
+	}
+	wg.Wait()
+	return nil
+}
+
+// unfinished is a body whose last byte never comes.
+type unfinished struct {
+	ctx  context.Context //nolint:containedctx // a reader takes none
+	head []byte
+	left int
+}
+
+func (u *unfinished) Read(p []byte) (int, error) {
+	if len(u.head) > 0 {
+		n := copy(p, u.head)
+		u.head = u.head[n:]
+		return n, nil
+	}
+	if u.left == 0 {
+		<-u.ctx.Done()
+		return 0, u.ctx.Err()
+	}
+	n := min(len(p), u.left)
+	clear(p[:n])
+	u.left -= n
+	return n, nil
+}

@@ -1,0 +1,143 @@
+package hostile_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+)
+
+func streamAttacks() []attack {
+	return []attack{
+		{"12,000 streams of one queue", func(ctx context.Context, a *assailant) error {
+			return a.manyStreams(ctx, func(int) string { return secret })
+		}},
+		{"12,000 streams of a queue each", func(ctx context.Context, a *assailant) error {
+			return a.manyStreams(ctx, func(i int) string { return fmt.Sprintf("%s-%d", secret, i) })
+		}},
+		{"streams past the cap of a connection", pastTheCap},
+		{"streams never opened", unopenedStreams},
+		{"a worker that reads nothing", deafWorker},
+	}
+}
+
+// manyStreams subscribes over 12 connections with 1,000 streams each.
+func (a *assailant) manyStreams(ctx context.Context, queue func(int) string) error {
+	const conns, each = 12, 1000
+	var open []*grpc.ClientConn
+	defer func() { closeAll(open) }()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for i := range conns {
+		conn, err := a.dial()
+		if err != nil {
+			return err
+		}
+		open = append(open, conn)
+		wg.Go(func() {
+			for j := range each {
+				stream, err := retryv1.NewRetryServiceClient(conn).Subscribe(ctx)
+				if err != nil {
+					return
+				}
+				a.saw(1, "streams")
+				open := &retryv1.Open{Queues: []string{queue(i*each + j)}, MaxInFlight: 1000, WorkerId: secret}
+				// Recv tells what became of it.
+				_ = stream.Send(&retryv1.SubscribeRequest{Message: &retryv1.SubscribeRequest_Open{Open: open}})
+				wg.Go(func() {
+					if _, err := stream.Recv(); !ended(ctx, err) {
+						a.sawStatus(err)
+					}
+				})
+			}
+		})
+	}
+	hold(ctx)
+	return nil
+}
+
+// pastTheCap opens more streams than a connection may have.
+func pastTheCap(ctx context.Context, a *assailant) error {
+	return a.openStreams(ctx, 4, 3000)
+}
+
+// openStreams begins streams on connections, as many on each.
+func (a *assailant) openStreams(ctx context.Context, conns, each int) error {
+	var open []*raw
+	defer func() { closeAll(open) }()
+	for range conns {
+		c, _, err := a.raw(ctx)
+		if err != nil {
+			a.saw(1, "connections refused")
+			continue
+		}
+		open = append(open, c)
+		for range each {
+			if err := c.open(retryv1.RetryService_Subscribe_FullMethodName); err != nil {
+				break
+			}
+		}
+	}
+	hold(ctx)
+	return nil
+}
+
+// unopenedStreams begins streams and never says what for.
+func unopenedStreams(ctx context.Context, a *assailant) error {
+	return a.openStreams(ctx, 10, 1000)
+}
+
+// deafTime is how long a stream may take no message, and some more.
+const deafTime = 12 * time.Second
+
+// deafWorker takes credit for much work and reads none of it until it must have
+// been cut.
+func deafWorker(_ context.Context, a *assailant) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*deafTime)
+	defer cancel()
+	conn, err := a.dial(grpc.WithInitialWindowSize(1<<16), grpc.WithInitialConnWindowSize(1<<20))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	service := retryv1.NewRetryServiceClient(conn)
+	payload := []byte(strings.Repeat(secret, 100_000/len(secret)))
+	for i := range 64 {
+		_, err := service.ReportFailure(ctx, &retryv1.ReportFailureRequest{
+			Task:    &retryv1.TaskSpec{Id: fmt.Sprintf("deaf-%d-%d", i, time.Now().UnixNano()), Queue: "deaf", Policy: "soon", Payload: payload},
+			Failure: &retryv1.Failure{Cause: &retryv1.Failure_Http{Http: &retryv1.HttpFailure{Status: 503}}},
+		})
+		if err != nil {
+			return err
+		}
+	}
+	stream, err := service.Subscribe(ctx)
+	if err != nil {
+		return err
+	}
+	open := &retryv1.Open{Queues: []string{"deaf"}, MaxInFlight: 1000, LeaseDuration: durationpb.New(time.Minute)}
+	if err := stream.Send(&retryv1.SubscribeRequest{Message: &retryv1.SubscribeRequest_Open{Open: open}}); err != nil {
+		return err
+	}
+	<-time.After(deafTime)
+	for {
+		_, err := stream.Recv()
+		if err == nil {
+			a.saw(1, "attempts sent in vain")
+			continue
+		}
+		a.sawStatus(err)
+		if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "nothing was read") {
+			return fmt.Errorf("a worker that reads nothing was told: %w", err)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,55 @@
+package scheduler_test
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/retryd/retryd/scheduler"
+)
+
+// claimCounter counts the claims that a store is asked for.
+type claimCounter struct {
+	scheduler.Store
+	claims atomic.Int64
+}
+
+func (c *claimCounter) Claim(ctx context.Context, claims []scheduler.Claim) []scheduler.Claimed {
+	c.claims.Add(int64(len(claims)))
+	return c.Store.Claim(ctx, claims)
+}
+
+// TestManyEmptyQueuesAreNotClaimedFrom subscribes to more queues than anybody looks
+// into one by one: only where something is due is it claimed, and nothing is missed.
+func TestManyEmptyQueuesAreNotClaimedFrom(t *testing.T) {
+	store := &claimCounter{}
+	inWorldOn(t, func(s scheduler.Store) scheduler.Store { store.Store = s; return store }, func(w *world) {
+		w.report(failure("due", by("now"), func(r *scheduler.Report) { r.Spec.Queue = "queue-7" }))
+		w.report(failure("later", func(r *scheduler.Report) { r.Spec.Queue = "queue-8" }))
+		w.pass(time.Second)
+		var queues []string
+		for i := range 100 {
+			queues = append(queues, fmt.Sprint("queue-", i))
+		}
+		sub := w.worker(5, func(o *scheduler.SubscribeOptions) { o.Queues, o.Lease = queues, time.Hour })
+		synctest.Wait()
+		if got := w.next(sub).Task.Key.ID; got != "due" {
+			t.Errorf("delivered %s", got)
+		}
+		w.none(sub)
+		// That claim, and maybe one more to see that nothing is left.
+		if got := store.claims.Load(); got < 1 || got > 3 {
+			t.Errorf("%d claims were made for one attempt in 100 queues", got)
+		}
+		if got := w.next(sub).Task.Key.ID; got != "later" {
+			t.Errorf("delivered %s", got)
+		}
+		w.report(failure("new", by("now"), func(r *scheduler.Report) { r.Spec.Queue = "queue-9" }))
+		if got := w.next(sub).Task.Key.ID; got != "new" {
+			t.Errorf("delivered %s", got)
+		}
+	})
+}
