@@ -12,24 +12,24 @@ import (
 	"github.com/retryd/retryd/internal/redisproc"
 )
 
-// replicated is the argument of servers that have all replicas confirm what they
+// replicatedLevel is that of servers that have all replicas confirm what they
 // acknowledge: with fewer, one that has not may be made the primary.
-const replicated = "--durability=replicated"
+const replicatedLevel = "replicated"
 
 // failover makes a replica the primary, at a level of durability: in turn by asking a
 // Sentinel for it, and by killing the primary.
 func failover(level string) Fault {
 	confirm := 0
-	if level == "replicated" {
+	if level == replicatedLevel {
 		confirm = 1
 	}
 	return Fault{
 		ID: "F12 " + level, Name: "SENTINEL FAILOVER and kill -9 of the primary, durability " + level,
-		Topologies: []Topology{Sentinel}, Short: level == "replicated",
+		Topologies: []Topology{Sentinel}, Short: level == replicatedLevel,
 		Setup: func(s *Setup) {
 			s.Redis = []string{"--appendonly", "yes", "--appendfsync", "everysec"}
 			if confirm > 0 {
-				s.Serve = []string{replicated}
+				s.Serve = []string{"--durability=" + level}
 			}
 		},
 		Run: func(ctx context.Context, w *World) (Figures, error) {

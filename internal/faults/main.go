@@ -30,6 +30,12 @@ func main() {
 		}
 		return
 	}
+	if len(os.Args) > 3 && os.Args[1] == syncsCommand {
+		if err := execWithSyncs(ctx, os.Args[2], os.Args[3:]); err != nil {
+			slog.Error("the command cannot be started", "error", err)
+			os.Exit(1)
+		}
+	}
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -195,7 +201,7 @@ func runJob(ctx context.Context, opts *options, j job) (res Result) {
 	}
 	res.Own, err = j.Run(ctx, w)
 	// Also what has failed half-way tells something by its account.
-	err = errors.Join(err, w.account(ctx, &res), w.close())
+	err = errors.Join(err, w.account(ctx, &res), w.close(ctx))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	res.Broken = append(res.Broken, w.broken...)

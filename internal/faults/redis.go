@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/retryd/retryd/internal/redisproc"
@@ -20,10 +21,14 @@ type Redis struct {
 
 	Sentinels *redisproc.Sentinels
 	Cluster   *redisproc.Cluster
+	// Syncs are those of One when they were to be seen.
+	Syncs *syncs
+	// Link is between the primary and all others when they were to be apart.
+	Link *link
 }
 
-// startRedis starts one of a topology.
-func startRedis(ctx context.Context, on Topology, s *Setup) (*Redis, error) {
+// startRedis starts one of a topology; dir is for files beside it.
+func startRedis(ctx context.Context, on Topology, s *Setup, dir string) (*Redis, error) {
 	r := new(Redis)
 	var err error
 	switch on {
@@ -32,18 +37,34 @@ func startRedis(ctx context.Context, on Topology, s *Setup) (*Redis, error) {
 		if portErr != nil {
 			return nil, portErr
 		}
-		if r.One, err = redisproc.Start(ctx, append([]string{"--port", port}, s.Redis...)...); err == nil && s.Proxied {
+		var at redisproc.Place
+		if s.Synced {
+			if r.Syncs, err = newSyncs(ctx, filepath.Join(dir, "syncs")); err == nil {
+				at.Before, err = r.Syncs.before()
+			}
+			if err != nil {
+				return nil, errors.Join(err, r.close(ctx))
+			}
+		}
+		if r.One, err = at.Start(ctx, append([]string{"--port", port}, s.Redis...)...); err == nil && s.Proxied {
 			r.Proxy, err = respproxy.Start(ctx, respproxy.Config{Network: "tcp", Addr: r.One.Addr(), Seed: s.Seed})
 		}
 	case Sentinel:
-		r.Sentinels, err = redisproc.StartSentinels(ctx, 3, 2, s.Redis...)
+		var near, far redisproc.Place
+		if s.Apart {
+			if r.Link, err = newLink(ctx); err != nil {
+				return nil, err
+			}
+			near, far = r.Link.near(), r.Link.far()
+		}
+		r.Sentinels, err = redisproc.StartSentinelsApart(ctx, near, far, 3, 2, s.Redis...)
 	case Cluster:
 		r.Cluster, err = redisproc.StartCluster(ctx, 3, 1, append([]string{"--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"}, s.Redis...)...)
 	default:
 		err = fmt.Errorf("there is no topology %q", on)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start redis: %w", err), r.close())
+		return nil, errors.Join(fmt.Errorf("start redis: %w", err), r.close(context.WithoutCancel(ctx)))
 	}
 	return r, nil
 }
@@ -97,7 +118,7 @@ func (r *Redis) clients(ctx context.Context) int {
 	return n
 }
 
-func (r *Redis) close() error {
+func (r *Redis) close(ctx context.Context) error {
 	var errs []error
 	if r.Proxy != nil {
 		errs = append(errs, r.Proxy.Close())
@@ -110,6 +131,12 @@ func (r *Redis) close() error {
 	}
 	if r.Cluster != nil {
 		errs = append(errs, r.Cluster.Close())
+	}
+	if r.Syncs != nil {
+		errs = append(errs, r.Syncs.close())
+	}
+	if r.Link != nil {
+		errs = append(errs, r.Link.close(ctx))
 	}
 	return errors.Join(errs...)
 }

@@ -23,6 +23,11 @@ type Setup struct {
 	Redis []string
 	// Proxied puts Redis.Proxy between the servers and Redis; for Standalone only.
 	Proxied bool
+	// Synced has Redis.Syncs know what Redis has on disk; for Standalone only.
+	Synced bool
+	// Apart puts the primary on our side of Redis.Link, and all others of Redis on the
+	// far side; for Sentinel only, and root.
+	Apart bool
 	// Serve are further arguments of each `retryd serve`.
 	Serve []string
 	// Policies is the policy file; retries after 200 ms by default.
@@ -86,7 +91,7 @@ func newWorld(ctx context.Context, opts *options, j job, dir string) (*World, er
 	}
 	err := w.start(ctx, opts.bin)
 	if err != nil {
-		return nil, errors.Join(err, w.close())
+		return nil, errors.Join(err, w.close(ctx))
 	}
 	return w, nil
 }
@@ -97,7 +102,7 @@ func (w *World) start(ctx context.Context, bin string) error {
 		return fmt.Errorf("write the policies: %w", err)
 	}
 	var err error
-	if w.Redis, err = startRedis(ctx, w.On, &w.Setup); err != nil {
+	if w.Redis, err = startRedis(ctx, w.On, &w.Setup, w.Dir); err != nil {
 		return err
 	}
 	for i := range servers {
@@ -168,7 +173,8 @@ func (w *World) Steady(ctx context.Context) error {
 }
 
 // close ends all that was started.
-func (w *World) close() error {
+func (w *World) close(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
 	var errs []error
 	if w.load != nil {
 		w.load.stop()
@@ -189,7 +195,7 @@ func (w *World) close() error {
 		errs = append(errs, w.Store.Close())
 	}
 	if w.Redis != nil {
-		errs = append(errs, w.Redis.close())
+		errs = append(errs, w.Redis.close(ctx))
 	}
 	return errors.Join(errs...)
 }

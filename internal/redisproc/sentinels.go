@@ -1,6 +1,7 @@
 package redisproc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,19 +29,29 @@ const MasterName = "watched"
 // Sentinels, of which more than half must agree that a master is down. All end with
 // Close. A master counts as down after a second without an answer.
 func StartSentinels(ctx context.Context, n, replicas int, settings ...string) (*Sentinels, error) {
+	return StartSentinelsApart(ctx, Place{}, Place{}, n, replicas, settings...)
+}
+
+// StartSentinelsApart is StartSentinels with the master at one place, and all others
+// at another.
+func StartSentinelsApart(ctx context.Context, master, others Place, n, replicas int, settings ...string) (*Sentinels, error) {
 	s := new(Sentinels)
-	if err := s.start(ctx, n, replicas, settings); err != nil {
+	if err := s.start(ctx, master, others, n, replicas, settings); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *Sentinels) start(ctx context.Context, n, replicas int, settings []string) error {
+func (s *Sentinels) start(ctx context.Context, master, others Place, n, replicas int, settings []string) error {
 	port, err := FreePort(ctx)
 	if err != nil {
 		return err
 	}
-	if s.Master, err = Start(ctx, append([]string{"--port", port}, settings...)...); err != nil {
+	if s.Master, err = master.Start(ctx, append([]string{"--port", port}, settings...)...); err != nil {
+		return err
+	}
+	host, _, err := net.SplitHostPort(s.Master.Addr())
+	if err != nil {
 		return err
 	}
 	for range replicas {
@@ -48,7 +59,7 @@ func (s *Sentinels) start(ctx context.Context, n, replicas int, settings []strin
 		if err != nil {
 			return err
 		}
-		r, err := Start(ctx, append([]string{"--port", own, "--replicaof", "127.0.0.1", port}, settings...)...)
+		r, err := others.Start(ctx, append([]string{"--port", own, "--replicaof", host, port}, settings...)...)
 		if err != nil {
 			return err
 		}
@@ -60,7 +71,7 @@ func (s *Sentinels) start(ctx context.Context, n, replicas int, settings []strin
 		}
 	}
 	for range n {
-		one, err := startSentinel(ctx, port, n/2+1)
+		one, err := startSentinel(ctx, others, host, port, n/2+1)
 		if err != nil {
 			return err
 		}
@@ -77,7 +88,7 @@ func (s *Sentinels) start(ctx context.Context, n, replicas int, settings []strin
 }
 
 // startSentinel starts one, which keeps what it learns in its own configuration.
-func startSentinel(ctx context.Context, port string, quorum int) (*Server, error) {
+func startSentinel(ctx context.Context, at Place, host, port string, quorum int) (*Server, error) {
 	dir, err := os.MkdirTemp("", "redisproc-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for a sentinel: %w", err)
@@ -86,12 +97,12 @@ func startSentinel(ctx context.Context, port string, quorum int) (*Server, error
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir, addr: net.JoinHostPort("127.0.0.1", own)}
+	s := &Server{place: at, dir: dir, addr: at.addr(own)}
 	config := filepath.Join(dir, "sentinel.conf")
 	s.args = []string{config, "--sentinel"}
 	text := strings.Join([]string{
-		"port " + own, "dir " + dir, "unixsocket " + s.Socket(), "logfile " + filepath.Join(dir, "log"),
-		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %s %d", MasterName, port, quorum),
+		"bind " + cmp.Or(at.IP, "127.0.0.1"), "protected-mode no", "port " + own, "dir " + dir, "unixsocket " + s.Socket(), "logfile " + filepath.Join(dir, "log"),
+		fmt.Sprintf("sentinel monitor %s %s %s %d", MasterName, host, port, quorum),
 		"sentinel down-after-milliseconds " + MasterName + " 1000",
 		"sentinel failover-timeout " + MasterName + " 2000", "",
 	}, "\n")

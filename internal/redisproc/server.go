@@ -1,6 +1,7 @@
 package redisproc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,8 +20,9 @@ import (
 // Server is a redis-server that was started. Its methods are for one goroutine at a
 // time, but for Command, URL and Addr, which are for any.
 type Server struct {
-	dir  string
-	args []string
+	place Place
+	dir   string
+	args  []string
 	// addr is the port on loopback, empty while the server has a socket only.
 	addr string
 
@@ -40,22 +43,42 @@ const guard = `dir=$1; shift; "$@" <&3 3<&- & pid=$!; read -r stop; kill "$pid" 
 // ErrMissing is returned where there is no Redis.
 var ErrMissing = errors.New("redis-server is missing: `make test` installs it, and so does scripts/ensure.sh redis-server")
 
+// Place is where a server runs. The zero value is this machine's loopback.
+type Place struct {
+	// Before is put before the command that starts it, such as "ip netns exec far". It
+	// has to become that command, as exec does.
+	Before []string
+	// IP is where it listens when it has a port; 127.0.0.1 when empty.
+	IP string
+}
+
+// addr is a port at the place.
+func (p Place) addr(port string) string { return net.JoinHostPort(cmp.Or(p.IP, "127.0.0.1"), port) }
+
 // Start starts a server with settings as on the command line of redis-server
 // ("--maxmemory", "20mb") in a directory of its own, which ends with Close. It
 // listens on a socket in it, and on a port where the settings name one.
 func Start(ctx context.Context, settings ...string) (*Server, error) {
+	return Place{}.Start(ctx, settings...)
+}
+
+// Start starts a server there.
+func (p Place) Start(ctx context.Context, settings ...string) (*Server, error) {
 	dir, err := os.MkdirTemp("", "redisproc-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for redis-server: %w", err)
 	}
-	s := &Server{dir: dir}
+	s := &Server{place: p, dir: dir}
 	s.args = []string{
 		"--dir", dir, "--port", "0", "--unixsocket", s.Socket(), "--save", "", "--appendonly", "no",
 		"--maxmemory-policy", "noeviction", "--repl-diskless-sync-delay", "0", "--loglevel", "notice", "--logfile", filepath.Join(dir, "log"), "--daemonize", "no",
 	}
+	if p.IP != "" {
+		s.args = append(s.args, "--bind", p.IP, "--protected-mode", "no")
+	}
 	s.args = append(s.args, settings...)
 	if port := s.setting("--port"); port != "0" {
-		s.addr = net.JoinHostPort("127.0.0.1", port)
+		s.addr = p.addr(port)
 	}
 	if err := s.Restart(ctx); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -77,7 +100,7 @@ func (s *Server) Restart(ctx context.Context) error {
 	}
 	defer func() { _ = null.Close() }()
 	// It outlives ctx, which is for the wait only.
-	s.cmd = exec.CommandContext(context.WithoutCancel(ctx), "sh", append([]string{"-c", guard, "sh", s.dir, path}, s.args...)...)
+	s.cmd = exec.CommandContext(context.WithoutCancel(ctx), "sh", slices.Concat([]string{"-c", guard, "sh", s.dir}, s.place.Before, []string{path}, s.args)...)
 	s.cmd.ExtraFiles = []*os.File{null}
 	if s.stop, err = s.cmd.StdinPipe(); err != nil {
 		return fmt.Errorf("start redis-server: %w", err)
