@@ -152,8 +152,8 @@ func (a *auditor) runOnce(ctx context.Context) (time.Duration, error) {
 		return auditTry, err
 	}
 	a.note(ctx, pass)
-	// Never more than half of the time, however slow the store is.
-	return max(time.Duration(pass.Looked)*time.Second/time.Duration(a.cfg.Rate)-took, took), nil
+	// Never more than three quarters of the time, however slow the store is.
+	return max(time.Duration(pass.Looked)*time.Second/time.Duration(a.cfg.Rate)-took, took/3), nil
 }
 
 // drop gives up a walk; the next one begins as soon as it can.

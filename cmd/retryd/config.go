@@ -31,6 +31,8 @@ type config struct {
 	health                thresholds
 	firstSuccessRetention duration
 	drainTimeout          duration
+	auditInterval         duration
+	auditRate             int
 	maxConnections        int
 	maxStreams            int
 	logLevel              string
@@ -48,6 +50,9 @@ func (c *config) addTo(flags *pflag.FlagSet) {
 	flags.Var(&c.firstSuccessRetention, "first-success-retention", "how long a task is remembered that succeeded at its first attempt")
 	c.drainTimeout.value = server.DefaultDrainTimeout
 	flags.Var(&c.drainTimeout, "drain-timeout", "how long calls and streams may take to end when the server is told to stop")
+	c.auditInterval.value = scheduler.DefaultAuditInterval
+	flags.Var(&c.auditInterval, "audit-interval", "how often the auditor walks over all that is kept, to mend what does not fit together; 0 for never")
+	flags.IntVar(&c.auditRate, "audit-rate", scheduler.DefaultAuditRate, "how many tasks, places in indexes and counts the auditor looks at a second")
 	flags.IntVar(&c.maxConnections, "max-connections", server.DefaultMaxConnections, "how many connections may be open at a time, half of them from one host")
 	flags.IntVar(&c.maxStreams, "max-streams", server.DefaultMaxStreams, "how many streams may be open at a time, half of them from one host")
 	flags.StringVar(&c.logLevel, "log-level", "info", "least level of the log: debug, info, warn or error")
@@ -97,6 +102,14 @@ func (c *config) validate(onlyLoopback string) error {
 			wrong(n.flag, strconv.Itoa(n.value), "it must be at least 1")
 		}
 	}
+	if d := c.auditInterval; d.unread {
+		wrong("audit-interval", d.given, "it must be a duration, such as 30s or 5m, or 0 for never")
+	} else if d.value != 0 && d.value < scheduler.MinAuditInterval {
+		wrong("audit-interval", d.value.String(), "it must be at least %s, or 0 for never", scheduler.MinAuditInterval)
+	}
+	if c.auditRate < 1 || c.auditRate > scheduler.MaxAuditRate {
+		wrong("audit-rate", strconv.Itoa(c.auditRate), "it must be 1 to %d", scheduler.MaxAuditRate)
+	}
 	if err := new(slog.Level).UnmarshalText([]byte(c.logLevel)); err != nil {
 		wrong("log-level", c.logLevel, "it must be debug, info, warn or error")
 	}
@@ -104,6 +117,11 @@ func (c *config) validate(onlyLoopback string) error {
 		wrong("log-format", c.logFormat, "it must be text or json")
 	}
 	return errors.Join(errs...)
+}
+
+// audit is what the auditor is told.
+func (c *config) audit() scheduler.AuditConfig {
+	return scheduler.AuditConfig{Off: c.auditInterval.value == 0, Interval: c.auditInterval.value, Rate: c.auditRate}
 }
 
 // setting names a setting in the two ways in which it can be given.

@@ -17,6 +17,8 @@ var samples = map[string][2]string{
 	"pprof":                   {"true", "false"},
 	"first-success-retention": {"1h0m0s", "1m0s"},
 	"drain-timeout":           {"5s", "1m30s"},
+	"audit-interval":          {"0s", "5m0s"},
+	"audit-rate":              {"500", "20000"},
 	"max-connections":         {"7", "8"},
 	"max-streams":             {"7", "8"},
 	"log-level":               {"debug", "error"},
@@ -123,6 +125,14 @@ func TestWrongSettingsAreToldAtOnceByFlagAndVariable(t *testing.T) {
 		{"no room at all", []string{"--max-connections=0", "--max-streams=-1"}, nil, []string{
 			`--max-connections (or RETRYD_MAX_CONNECTIONS) is "0": it must be at least 1`,
 			`--max-streams (or RETRYD_MAX_STREAMS) is "-1": it must be at least 1`,
+		}},
+		{"the auditor", []string{"--audit-interval=999ms", "--audit-rate=0"}, nil, []string{
+			`--audit-interval (or RETRYD_AUDIT_INTERVAL) is "999ms": it must be at least 1s, or 0 for never`,
+			`--audit-rate (or RETRYD_AUDIT_RATE) is "0": it must be 1 to 1000000`,
+		}},
+		{"the auditor, further", []string{"--audit-interval=often", "--audit-rate=1000001"}, nil, []string{
+			`--audit-interval (or RETRYD_AUDIT_INTERVAL) is "often": it must be a duration, such as 30s or 5m, or 0 for never`,
+			`--audit-rate (or RETRYD_AUDIT_RATE) is "1000001": it must be 1 to 1000000`,
 		}},
 		{"a negative duration", []string{"--drain-timeout=-1s"}, nil, []string{`--drain-timeout (or RETRYD_DRAIN_TIMEOUT) is "-1s": it must be at least 1ms`}},
 	} {

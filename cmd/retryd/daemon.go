@@ -37,7 +37,9 @@ func newDaemon(cfg config, store scheduler.Store, opts server.Config, log *slog.
 	var err error
 	// The thresholds were checked with the rest of the configuration.
 	health := cfg.health.read(func(string, error) {})
-	if d.sched, err = scheduler.New(store, scheduler.Config{Log: log, FirstSuccessRetention: cfg.firstSuccessRetention.value, Health: health}); err != nil {
+	if d.sched, err = scheduler.New(store, scheduler.Config{
+		Log: log, FirstSuccessRetention: cfg.firstSuccessRetention.value, Health: health, Audit: cfg.audit(),
+	}); err != nil {
 		return nil, err
 	}
 	opts.Log, opts.DrainTimeout, opts.Version = log, cfg.drainTimeout.value, version()

@@ -382,7 +382,7 @@ func wantFound(t *testing.T, found []scheduler.Finding, want []scheduler.Finding
 func TestAuditLeavesWhatItCannotRead(t *testing.T) {
 	t.Parallel()
 	a := newAudited(t, redistest.Shared(t).URL(), 20)
-	broken, newer := a.tasks[scheduler.StateScheduled][0], a.tasks[scheduler.StateScheduled][1]
+	broken, newer := a.tasks[scheduler.StateScheduled][2], a.tasks[scheduler.StateScheduled][3]
 	record, err := a.redis.Get(a.ctx, a.store.TaskKey(broken.Key)).Result()
 	if err != nil {
 		t.Fatal(err)
