@@ -8,6 +8,8 @@ FUZZTIME ?= 10s
 SEEDS ?= 10000
 # What `make faults` is called with besides, such as FAULTS="-only F1 -seed 7".
 FAULTS ?=
+# What `make planted` is called with besides, such as PLANTED="-only no-jitter".
+PLANTED ?=
 
 BIN := .bin
 BUF := $(BIN)/buf
@@ -73,6 +75,11 @@ faults: ## Break everything under load, and check that nothing is lost or double
 faults-short: ## The most telling faults, shorter, in under 5 minutes
 	@scripts/ensure.sh redis-server
 	$(GO) run ./internal/faults -short $(FAULTS)
+
+.PHONY: planted
+planted: ## Plant known bugs, one at a time, and show which check catches each; in about 15 minutes
+	@scripts/ensure.sh redis-server
+	$(GO) run ./internal/faults/plant $(PLANTED)
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) $(BUF) ## Check code and protos against the house rules
