@@ -20,8 +20,9 @@ type held struct {
 }
 
 // How much more than at the start they may hold. A pool of connections to Redis keeps
-// those that the load has needed, up to ten for each core and node: each is a file of
-// a server and a client of Redis.
+// those that the load has needed, ten for each core and node, each a file here and a
+// client there. Memory is collected when it is five times what lives, and that counts
+// for 32 MiB more than it is: see package heap.
 const (
 	moreGoroutines = 30
 	moreFiles      = 80

@@ -276,6 +276,19 @@ func (l *Ledger) Acked(via string) int {
 	return l.acked[via]
 }
 
+// AckedSince is how many of those were acknowledged after a moment.
+func (l *Ledger) AckedSince(via string, from time.Time) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, a := range l.acks {
+		if a.via == via && a.at.After(from) {
+			n++
+		}
+	}
+	return n
+}
+
 // Outcomes is how many outcomes were acknowledged to workers.
 func (l *Ledger) Outcomes() int {
 	l.mu.Lock()
