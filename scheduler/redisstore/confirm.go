@@ -24,7 +24,7 @@ import (
 
 const (
 	// confirmTime is how long replicas may take to confirm.
-	confirmTime = time.Second
+	confirmTime = 500 * time.Millisecond
 	// behindTime is how long they may take while they are known to be behind, so that
 	// callers are not kept waiting for what will not come.
 	behindTime = 50 * time.Millisecond
