@@ -285,9 +285,7 @@ func TestConfirmationOnACluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, 2, 1)
 	s := newStore(t, redisstore.Config{URL: cluster.URL(), Durability: scheduler.DurabilityReplicated})
-	if err := s.Check(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	await(t, "its replicas", func() bool { return s.Check(t.Context()) == nil })
 	wantDone(t, s.Commit(t.Context(), creations(0, 200)))
 	if got := len(claimDue(t.Context(), t, s, 20)); got != 200 {
 		t.Errorf("%d claimed, want 200", got)
