@@ -1,12 +1,14 @@
 package redisstore_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/retryd/retryd/internal/redistest"
 	"github.com/retryd/retryd/policy"
@@ -150,10 +152,22 @@ func wantWholeWork(t *testing.T, url string) {
 		"put job":      func() error { _, err := s.PutJob(ctx, job, 0, nil); return err },
 		"delete job":   func() error { _, err := s.DeleteJob(ctx, "ns", "j", 1); return err },
 		"check":        func() error { return s.Check(ctx) },
+		"audit turn":   func() error { _, err := s.AuditTurn(ctx, "r", time.Minute); return err },
+		"audit":        func() error { return auditAll(ctx, s) },
 	} {
 		if err := call(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	wantDone(t, s.Commit(ctx, []scheduler.Change{{Key: claimed[0].Key, Before: claimed[0]}}))
+}
+
+// auditAll audits once.
+func auditAll(ctx context.Context, s *redisstore.Store) error {
+	walk := s.Audit()
+	for {
+		if pass, err := walk.Pass(ctx); err != nil || pass.Done {
+			return err
+		}
+	}
 }
