@@ -82,8 +82,8 @@ const (
 )
 
 var findingNames = [...]string{
-	"missing", "misplaced", "foreign", "orphan", "head", "unknown_queue", "fingerprint", "queue_count",
-	"group_count", "unknown_group", "unreadable",
+	"missing", "misplaced", "foreign", "orphan", "head", "unknown-queue", "fingerprint", "queue-count",
+	"group-count", "unknown-group", "unreadable",
 }
 
 // String returns the kind's name in logs and metrics.
