@@ -136,7 +136,7 @@ func (*World) sendBad(ctx context.Context, s *Server, inputs []badRequest) error
 		err := conn.Invoke(ctx, in.method, in.body, new([]byte), in.opts...)
 		cancel()
 		if !slices.Contains(in.want, status.Code(err)) || client.ReasonOf(err) != in.reason {
-			return fmt.Errorf("I11: %s is answered by %s with %.500v, want one of %v and reason %q", in.name, s.name, err, in.want, in.reason)
+			return fmt.Errorf("I11: %s is answered by %s in another way than by one of %v with reason %q: %w", in.name, s.name, in.want, in.reason, err)
 		}
 	}
 	return nil

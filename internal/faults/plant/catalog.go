@@ -17,7 +17,7 @@ func catalog() []*bug {
 			tested(store, "TestDifferential", "Nonce", "-rapid.nofailfile", "-rapid.shrinktime=1ms"),
 		}},
 		{name: "sim-counter-only-token", title: "the same in the store of the simulation, which fails over", checks: []check{
-			simulated("I5"),
+			simulated("I4"),
 		}},
 		{name: "driver-repeats", title: "the driver repeats what was not answered, and operations have no ids", checks: []check{
 			tested(store, "TestLostAnswersHaveNoSecondEffect", "expir"), {fault: "F8", finds: "I"},
@@ -35,7 +35,7 @@ func catalog() []*bug {
 			tested(store, "TestEngineRunsEachTaskOnce", "t"), {fault: "F17", finds: "I4"},
 		}},
 		{name: "sim-not-given-back", title: "a lease is kept when its attempt cannot be sent", checks: []check{
-			simulated("I"), tested(server, "TestUnsentAttemptsAreGivenBack", "given to others"),
+			simulated("I6"), tested(server, "TestUnsentAttemptsAreGivenBack", "given to others"),
 		}},
 		{name: "retry-burned", title: "a worker's crash burns a retry", checks: []check{
 			{fault: "F2", finds: "I"},
@@ -47,7 +47,7 @@ func catalog() []*bug {
 			{fault: "F29", finds: "I11"},
 		}},
 		{name: "answers-gone-early", title: "the answers to repeated reports are gone before the task's retention", checks: []check{
-			{fault: "F29", finds: "I2"},
+			{fault: "F29", finds: "I1: lost: a report"},
 		}},
 		{name: "no-jitter", title: "no jitter", checks: []check{
 			tested(policy, "TestJitterRanges", "jitter"), {fault: "F35", finds: "spike"},

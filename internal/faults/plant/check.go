@@ -23,7 +23,7 @@ func (c *check) name() string {
 	}
 	dir := strings.TrimPrefix(c.test[0], "./")
 	if i := slices.Index(c.test, "-run"); i >= 0 && i+1 < len(c.test) {
-		return fmt.Sprintf("%#q of %s", strings.Trim(c.test[i+1], "^$"), dir)
+		return strings.Trim(c.test[i+1], "^$") + " of " + dir
 	}
 	return "the tests of " + dir
 }

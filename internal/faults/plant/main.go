@@ -164,7 +164,7 @@ func writeTable(out io.Writer, rows []row) {
 
 // cell is a text as it may stand in a table.
 func cell(text string) string {
-	const longest = 160
+	const longest = 120
 	text = strings.Join(strings.Fields(text), " ")
 	if len(text) > longest {
 		text = strings.ToValidUTF8(text[:longest], "") + "…"

@@ -76,14 +76,14 @@ func TestPlant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := os.ReadFile(filepath.Join(dir, "x/lua/a.lua")); err != nil || string(got) != "zero\nhalf\none\n2\nthree\n" {
+	if got, err := os.ReadFile(filepath.Join(dir, "x", "lua", "a.lua")); err != nil || string(got) != "zero\nhalf\none\n2\nthree\n" {
 		t.Errorf("the copy is %q, error %v", got, err)
 	}
 	if len(p.packages) != 1 || p.packages[0] != "./x" {
 		t.Errorf("it is in %q, want the package that has the script", p.packages)
 	}
 	overlay, err := os.ReadFile(p.overlay)
-	if want := filepath.Join(root, "x/lua/a.lua"); err != nil || !strings.Contains(string(overlay), want) {
+	if want := filepath.Join(root, "x", "lua", "a.lua"); err != nil || !strings.Contains(string(overlay), want) {
 		t.Errorf("the overlay is %s, error %v, want %s in it", overlay, err, want)
 	}
 	moved := tree(t, map[string]string{"x/lua/a.lua": "one\nTWO\nthree\n"})
@@ -121,7 +121,7 @@ func TestTable(t *testing.T) {
 	})
 	for _, want := range []string{
 		"| no jitter | the fault F35 | a spike \\| of &lt;3> | 12 s |\n",
-		"| no jitter | `TestJitter` of policy | **nothing** | 1 s |\n",
+		"| no jitter | TestJitter of policy | **nothing** | 1 s |\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%s\nwant %s", &out, want)
