@@ -217,27 +217,22 @@ func (s *syncs) cut(dir string) (lost int64, last time.Time, err error) {
 }
 
 // execWithSyncs has another do the syncs of a command, and becomes it.
-func execWithSyncs(ctx context.Context, socket string, command []string) error {
+func execWithSyncs(socket string, command []string) error {
 	// The filter is for this thread, and for what becomes of it.
 	runtime.LockOSThread()
 	path, err := exec.LookPath(command[0])
 	if err != nil {
 		return err
 	}
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "unix", socket)
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
 	if err != nil {
 		return err
-	}
-	c, ok := conn.(*net.UnixConn)
-	if !ok {
-		return errors.New("it is no unix socket")
 	}
 	listener, err := filterSyncs()
 	if err != nil {
 		return fmt.Errorf("have syncs listened to: %w", err)
 	}
-	if _, _, err := c.WriteMsgUnix([]byte{0}, unix.UnixRights(listener), nil); err != nil {
+	if _, _, err := conn.WriteMsgUnix([]byte{0}, unix.UnixRights(listener), nil); err != nil {
 		return fmt.Errorf("pass on who listens: %w", err)
 	}
 	return syscall.Exec(path, command, os.Environ())

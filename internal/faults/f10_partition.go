@@ -40,8 +40,7 @@ func partition(level string) Fault {
 			if err := w.Redis.Link.cut(ctx); err != nil {
 				return nil, err
 			}
-			heir, err := w.Redis.Sentinels.AwaitOther(ctx, old)
-			if err != nil {
+			if _, err := w.Redis.Sentinels.AwaitOther(ctx, old); err != nil {
 				return nil, err
 			}
 			if err := w.Pause(ctx, time.Until(cut.Add(w.Between(8*time.Second, 6*time.Second)))); err != nil {
@@ -55,7 +54,7 @@ func partition(level string) Fault {
 			if err := w.Redis.Link.heal(ctx); err != nil {
 				return nil, err
 			}
-			if err := w.awaitReplicas(ctx, heir); err != nil {
+			if _, err := w.awaitOnePrimary(ctx); err != nil {
 				return nil, err
 			}
 			one := time.Now()

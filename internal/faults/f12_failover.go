@@ -94,8 +94,8 @@ func failover(level string) Fault {
 	}
 }
 
-// failOver makes another server the primary, and returns it when all replicas are in
-// step with it.
+// failOver makes another server the primary, and returns it when all others are in step
+// with it.
 func (w *World) failOver(ctx context.Context, kill bool) (heir *redisproc.Server, err error) {
 	s := w.Redis.Sentinels
 	old, err := primary(ctx, w.Redis.Nodes())
@@ -113,50 +113,54 @@ func (w *World) failOver(ctx context.Context, kill bool) (heir *redisproc.Server
 	if heir, err = s.AwaitOther(ctx, old); err != nil {
 		return nil, err
 	}
-	if err := heir.AwaitMaster(ctx); err != nil {
-		return nil, err
-	}
 	if kill {
+		if err := heir.AwaitMaster(ctx); err != nil {
+			return nil, err
+		}
 		if err := old.Restart(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return heir, w.awaitReplicas(ctx, heir)
+	return w.awaitOnePrimary(ctx)
 }
 
-// awaitReplicas waits until all other servers are replicas of a primary, in step
-// with it.
-func (w *World) awaitReplicas(ctx context.Context, heir *redisproc.Server) error {
-	for _, node := range w.Redis.Nodes() {
-		if node == heir {
-			continue
+// awaitOnePrimary waits until one server is the primary, and all others are in step
+// with it. On a busy machine it may be another than took over at first.
+func (w *World) awaitOnePrimary(ctx context.Context) (*redisproc.Server, error) {
+	for deadline := time.Now().Add(patience); ; {
+		one, err := primary(ctx, w.Redis.Nodes())
+		if err == nil {
+			return one, nil
 		}
-		if err := node.Await(ctx, "role:slave", "INFO", "replication"); err != nil {
-			return err
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("within %s: %w", patience, err)
 		}
-		if err := node.Await(ctx, "master_link_status:up", "INFO", "replication"); err != nil {
-			return err
+		if err := w.Pause(ctx, 10*time.Millisecond); err != nil {
+			return nil, err
 		}
 	}
-	return heir.Await(ctx, fmt.Sprintf("connected_slaves:%d", len(w.Redis.Nodes())-1), "INFO", "replication")
 }
 
-// primary is the one server of these that takes itself for one.
+// primary is the one server of these of which all others are replicas, in step.
 func primary(ctx context.Context, nodes []*redisproc.Server) (*redisproc.Server, error) {
-	var found []*redisproc.Server
+	var found *redisproc.Server
 	for _, node := range nodes {
 		info, err := node.Command(ctx, "INFO", "replication")
 		if err != nil {
 			return nil, err
 		}
-		if strings.Contains(info, "role:master") {
-			found = append(found, node)
+		switch {
+		case strings.Contains(info, "master_link_status:up"):
+		case strings.Count(info, "state=online") == len(nodes)-1:
+			found = node
+		default:
+			return nil, fmt.Errorf("%s is neither the primary of all nor in step with it:\n%s", node.Addr(), info)
 		}
 	}
-	if len(found) != 1 {
-		return nil, errors.New("there is not one primary")
+	if found == nil {
+		return nil, errors.New("there is no primary")
 	}
-	return found[0], nil
+	return found, nil
 }
 
 // refusals tells what reporters were told instead of a decision.

@@ -31,7 +31,7 @@ func main() {
 		return
 	}
 	if len(os.Args) > 3 && os.Args[1] == syncsCommand {
-		if err := execWithSyncs(ctx, os.Args[2], os.Args[3:]); err != nil {
+		if err := execWithSyncs(os.Args[2], os.Args[3:]); err != nil {
 			slog.Error("the command cannot be started", "error", err)
 			os.Exit(1)
 		}
