@@ -27,7 +27,7 @@ const (
 	moreGoroutines = 30
 	moreFiles      = 80
 	moreClients    = 60 // of each server, at each node
-	moreResident   = 128 << 20
+	moreResident   = 224 << 20
 )
 
 // takeBase measures the servers.
