@@ -14,16 +14,16 @@ func catalog() []*bug {
 		}},
 		{name: "counter-only-token", title: "a token is a counter alone", checks: []check{
 			// What it finds need not be made small, nor kept.
-			tested(store, "TestDifferential", "Nonce", "-rapid.nofailfile", "-rapid.shrinktime=1ms"),
+			tested(store, "TestDifferential", "differential_test.go:", "-rapid.nofailfile", "-rapid.shrinktime=1ms"),
 		}},
 		{name: "sim-counter-only-token", title: "the same in the store of the simulation, which fails over", checks: []check{
 			simulated("I4"),
 		}},
 		{name: "driver-repeats", title: "the driver repeats what was not answered, and operations have no ids", checks: []check{
-			tested(store, "TestLostAnswersHaveNoSecondEffect", "expir"), {fault: "F8", finds: "I"},
+			tested(store, "TestLostAnswersHaveNoSecondEffect", "lost_test.go:"), {fault: "F8", finds: "I"},
 		}},
 		{name: "wait-elsewhere", title: "WAIT goes by another connection", checks: []check{
-			tested(store, "TestReplicasConfirm", "want"),
+			tested(store, "TestReplicasConfirm", "confirm_test.go:"),
 		}},
 		{name: "silent-duplicate", title: "a duplicate writes nothing that replicas could confirm", checks: []check{
 			tested(store, "TestDuplicatesWrite", "has written nothing"),
@@ -32,7 +32,7 @@ func catalog() []*bug {
 			simulated("I3"),
 		}},
 		{name: "claim-in-two-commands", title: "a claim looks and takes in two commands", checks: []check{
-			tested(store, "TestEngineRunsEachTaskOnce", "t"), {fault: "F17", finds: "I4"},
+			tested(store, "TestEngineRunsEachTaskOnce", "engine_test.go:"), {fault: "F17", finds: "I4"},
 		}},
 		{name: "sim-not-given-back", title: "a lease is kept when its attempt cannot be sent", checks: []check{
 			simulated("I6"), tested(server, "TestUnsentAttemptsAreGivenBack", "given to others"),
@@ -50,7 +50,7 @@ func catalog() []*bug {
 			{fault: "F29", finds: "I1: lost: a report"},
 		}},
 		{name: "no-jitter", title: "no jitter", checks: []check{
-			tested(policy, "TestJitterRanges", "jitter"), {fault: "F35", finds: "spike"},
+			tested(policy, "TestJitterRanges", "jitter_test.go:"), {fault: "F35", finds: "spike"},
 		}},
 	}
 }
