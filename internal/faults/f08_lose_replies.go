@@ -31,6 +31,17 @@ var loseReplies = Fault{
 		if lost < 50 {
 			w.Broken("only %d answers were lost, which shows nothing", lost)
 		}
+		// What a claim has taken whose answer was lost is asked for again. Else it would
+		// come to its first worker when a lease has ended that nobody knows of.
+		forgotten := 0
+		for _, late := range w.Ledger.FirstLateness(began) {
+			if late >= lease {
+				forgotten++
+			}
+		}
+		if forgotten > int(lost)/20 {
+			w.Broken("%d attempts came to their first worker a lease late: claims were forgotten", forgotten)
+		}
 		var f Figures
 		f.Add("answers lost", lost)
 		w.lateness(&f, began)

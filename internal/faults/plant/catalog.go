@@ -20,7 +20,7 @@ func catalog() []*bug {
 			simulated("I4"),
 		}},
 		{name: "driver-repeats", title: "the driver repeats what was not answered, and operations have no ids", checks: []check{
-			tested(store, "TestLostAnswersHaveNoSecondEffect", "lost_test.go:"), {fault: "F8", finds: "I"},
+			tested(store, "TestLostAnswersHaveNoSecondEffect", "lost_test.go:"), {fault: "F8", finds: "claims were forgotten"},
 		}},
 		{name: "wait-elsewhere", title: "WAIT goes by another connection", checks: []check{
 			tested(store, "TestReplicasConfirm", "confirm_test.go:"),
@@ -38,7 +38,7 @@ func catalog() []*bug {
 			simulated("I6"), tested(server, "TestUnsentAttemptsAreGivenBack", "given to others"),
 		}},
 		{name: "retry-burned", title: "a worker's crash burns a retry", checks: []check{
-			{fault: "F2", finds: "I"},
+			{fault: "F2", finds: "I2"},
 		}},
 		{name: "sim-retry-burned", title: "the same in the store of the simulation", checks: []check{
 			simulated("I6"),
