@@ -61,7 +61,13 @@ func (b *bench) runAll(ctx context.Context, bugs []*bug, progress io.Writer) ([]
 		for i := range one.checks {
 			c := &one.checks[i]
 			if err := b.withoutBug(ctx, c); err != nil {
-				return nil, err
+				if ctx.Err() != nil {
+					return nil, err
+				}
+				// The others may still show something.
+				say("%s: %v", one.name, err)
+				rows = append(rows, row{bug: one, check: c})
+				continue
 			}
 			r := row{bug: one, check: c}
 			out, err := b.execute(ctx, c, p.overlay, filepath.Join(b.dir, one.name))
