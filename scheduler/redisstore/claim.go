@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/retryd/retryd/scheduler"
 )
@@ -50,12 +51,31 @@ func (s *Store) Claim(ctx context.Context, claims []scheduler.Claim) []scheduler
 	if len(calls) == 0 {
 		return out
 	}
-	s.run(ctx, calls...)
+	s.runClaims(ctx, calls)
 	for i, c := range calls {
 		s.settleClaims(ctx, c, parts[i], claims, out)
 	}
 	return out
 }
+
+// runClaims runs the scripts of claims. On a Cluster a node that does not answer
+// would hold up what is due in the shards of all others: it is waited for only so
+// long, and then its claims are repeated, under their ids.
+func (s *Store) runClaims(ctx context.Context, calls []*call) {
+	if s.cluster {
+		patience := clusterPatience
+		if s.confirms() {
+			patience += confirmTime
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
+	s.run(ctx, calls...)
+}
+
+// clusterPatience is many times what a claim takes.
+const clusterPatience = 250 * time.Millisecond
 
 // roomOf is how many tasks the claim's slots hold.
 func roomOf(c *scheduler.Claim) int {
