@@ -143,6 +143,11 @@ func (w *world) carryOut(op *operation) reply {
 			}
 			w.ledger.claimed(op, op.claims[i], c, nowMS)
 		}
+	case op.audit != nil:
+		w.db.write(nil, func(s *memstore.Store) { op.audit.carryOut(ctx, s, &got) })
+		for _, f := range got.audited.Findings {
+			w.wrong("I7", "the audit finds %s: %s %s in shard %d, %s", f.Kind, f.Namespace, f.Name, f.Shard, f.Detail)
+		}
 	case op.resume:
 		w.db.write(nil, func(s *memstore.Store) { got.err = s.ResumeQueue(ctx, op.queue) })
 		w.ledger.resumed(op.queue)

@@ -45,6 +45,8 @@ type operation struct {
 	queue   scheduler.QueueKey
 	untilMS int64
 	resume  bool
+	// audit is the auditor's, nil for others.
+	audit *auditing
 
 	// faulty says that the network does something to it.
 	faulty bool
@@ -55,6 +57,8 @@ type operation struct {
 type reply struct {
 	committed []scheduler.Committed
 	claimed   []scheduler.Claimed
+	turn      bool
+	audited   scheduler.AuditPass
 	err       error
 }
 
@@ -154,6 +158,8 @@ func (op *operation) String() string {
 				fmt.Fprintf(&b, " %dx%s", s.Count, s.Worker)
 			}
 		}
+	case op.audit != nil:
+		b.WriteString(op.audit.String())
 	case op.resume:
 		fmt.Fprintf(&b, "resume %s", op.queue.Name)
 	default:
