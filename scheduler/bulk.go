@@ -59,8 +59,9 @@ const (
 // The i-th of them falls due at StartMS + i/Rate. A task that somebody else moves
 // meanwhile is passed over, and so is one that cannot be replayed. When the store
 // fails after some have been moved, the answer tells of those, and Next where to
-// go on; only when none has, it is the error. Whoever has lost an answer calls
-// again without After: what has been moved is no longer found.
+// go on; only when none has, it is the error. What is moved and not confirmed is
+// told like what the store has failed for. Whoever has lost an answer calls again
+// without After: what has been moved is no longer found.
 func (s *Scheduler) ReplayMany(ctx context.Context, b Bulk) (Moved, error) {
 	return s.moveMany(ctx, b, b.ValidateReplay(), s.replayJob)
 }
@@ -244,12 +245,18 @@ func (m *mover) move(ctx context.Context, ix Index, places []Place) (int, error)
 		case j.err == nil:
 			moved++
 		case errors.Is(j.err, errMovedOn):
-		case errors.As(j.err, &refused) && refused.Kind != KindUnavailable && refused.Kind != KindFull:
+		case errors.As(j.err, &refused) && !refused.ofStore():
 		default:
 			err = j.err
 		}
 	}
 	return moved, err
+}
+
+// ofStore says whether the store has failed, or could not confirm, rather than the
+// task being one that cannot be moved.
+func (e *Error) ofStore() bool {
+	return e.Kind == KindUnavailable || e.Kind == KindUnconfirmed || e.Kind == KindFull
 }
 
 // jobOf moves one task, as long as it is where it was found: what has come back

@@ -54,20 +54,22 @@ func (s *Scheduler) commit(ctx context.Context, jobs []*commitJob) {
 		s.pause(ctx, turn, tries)
 		rest := pending[:0]
 		// Only those that come later want to know.
-		var latest map[TaskKey]*Task
+		var latest map[TaskKey]*commitJob
 		if len(later) > 0 {
-			latest = make(map[TaskKey]*Task, len(turn))
+			latest = make(map[TaskKey]*commitJob, len(turn))
 		}
 		for _, j := range turn {
 			if !j.done {
 				rest = append(rest, j)
 			} else if latest != nil && (j.known || j.written) {
-				latest[j.key] = j.current()
+				latest[j.key] = j
 			}
 		}
 		for _, j := range later {
-			if t, ok := latest[j.key]; ok {
-				j.believed, j.guess, j.known = t, t == nil, true
+			if was, ok := latest[j.key]; ok {
+				t := was.current()
+				// What they have left unconfirmed is no better known for having been seen here.
+				j.believed, j.guess, j.known, j.unconfirmed = t, t == nil, true, was.unconfirmed
 			}
 			rest = append(rest, j)
 		}
@@ -151,11 +153,11 @@ func (s *Scheduler) settleCommit(j *commitJob, got Committed) {
 	case got.Err != nil && !unconfirmed:
 		s.unanswered(j, got.Err)
 	case got.Status == CommitDone:
-		j.before, j.after, j.done, j.written = j.believed, got.Task, true, true
+		j.before, j.after, j.done, j.written, j.unconfirmed = j.believed, got.Task, true, true, unconfirmed
 		s.moved(j.before, j.after)
 	case got.Status == CommitConflict:
 		s.leases.update(j.key, got.Task)
-		j.believed, j.guess, j.known, j.unconfirmed = got.Task, got.Task == nil, true, false
+		j.believed, j.guess, j.known, j.unconfirmed = got.Task, got.Task == nil, true, unconfirmed
 	case got.Status == CommitSkewed:
 		j.nowMS = got.NowMS
 		s.clock.correct(got.NowMS)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/scheduler/memstore"
 )
 
 // unconfirming is a store that confirms what it tells, as long as it is not short of
@@ -54,6 +55,21 @@ func (u *unconfirming) Claim(ctx context.Context, claims []scheduler.Claim) []sc
 		}
 	}
 	return out
+}
+
+func (u *unconfirming) PutPolicy(ctx context.Context, rec *scheduler.PolicyRecord, expect int64) (bool, error) {
+	return u.put(u.Store.PutPolicy(ctx, rec, expect))
+}
+
+func (u *unconfirming) PutPolicyUnlessJobs(ctx context.Context, rec *scheduler.PolicyRecord, expect int64, mark scheduler.JobsMark) (bool, error) {
+	return u.put(u.Store.PutPolicyUnlessJobs(ctx, rec, expect, mark))
+}
+
+func (u *unconfirming) put(ok bool, err error) (bool, error) {
+	if err == nil && u.short.Load() {
+		err = errShort
+	}
+	return ok, err
 }
 
 func inShortWorld(t *testing.T, test func(w *world, u *unconfirming)) {
@@ -148,5 +164,87 @@ func TestUnconfirmedLeaseIsNotTold(t *testing.T) {
 			t.Fatalf("%+v, %v", a, err)
 		}
 		equal(t, "delivery and expiries", []int{a.Leased.Task.Delivery, a.Leased.Task.Expiries}, []int{1, 0})
+	})
+}
+
+// TestUnconfirmedReportsOfOneBatch has reports of a task that come behind one that
+// has looked at it, or has written it, and is not confirmed.
+func TestUnconfirmedReportsOfOneBatch(t *testing.T) {
+	inShortWorld(t, func(w *world, u *unconfirming) {
+		r := failure("a", keyed("k"))
+		u.short.Store(true)
+		for _, got := range w.s.ReportBatch(w.ctx, []scheduler.Report{r, r}) {
+			kindOf(t, got.Err, scheduler.KindUnconfirmed)
+		}
+		other := w.another()
+		behind := []scheduler.Report{success("a", attempt(9)), r}
+		kindOf(t, other.ReportBatch(w.ctx, behind)[1].Err, scheduler.KindUnconfirmed)
+		u.short.Store(false)
+		for _, got := range []scheduler.Reported{other.ReportBatch(w.ctx, behind)[1], w.s.ReportBatch(w.ctx, behind)[1]} {
+			equal(t, "error and duplicate", []any{got.Err, got.Answer.Duplicate}, []any{nil, true})
+		}
+	})
+}
+
+// TestUnconfirmedLeaseOfALostAnswerIsNotTold loses the answer to the claim: that it
+// was carried out is only read.
+func TestUnconfirmedLeaseOfALostAnswerIsNotTold(t *testing.T) {
+	u, f := new(unconfirming), new(flaky)
+	wrap := func(s scheduler.Store) scheduler.Store {
+		f.Store, _ = s.(*memstore.Store)
+		u.Store = f
+		return u
+	}
+	inWorldOn(t, wrap, func(w *world) {
+		w.report(failure("a"))
+		w.pass(time.Hour)
+		r := scheduler.NextRequest{Namespace: "ns", TaskID: "a", Lease: time.Minute, Worker: "me"}
+		u.short.Store(true)
+		f.lose.Store(1)
+		_, err := w.s.Next(w.ctx, r)
+		kindOf(t, err, scheduler.KindUnconfirmed)
+		w.wantState("a", scheduler.StateScheduled)
+		u.short.Store(false)
+		f.lose.Store(1)
+		a, err := w.s.Next(w.ctx, r)
+		if err != nil || a.Leased == nil {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		equal(t, "delivery and expiries", []int{a.Leased.Task.Delivery, a.Leased.Task.Expiries}, []int{1, 0})
+	})
+}
+
+// TestUnconfirmedMovesAreTold wants no answer that counts them as passed over.
+func TestUnconfirmedMovesAreTold(t *testing.T) {
+	inShortWorld(t, func(w *world, u *unconfirming) {
+		w.deadLetters(3)
+		u.short.Store(true)
+		_, err := w.s.ReplayMany(w.ctx, scheduler.Bulk{Namespace: "ns"})
+		kindOf(t, err, scheduler.KindUnconfirmed)
+		u.short.Store(false)
+		w.replayed(3)
+	})
+}
+
+// TestPoliciesAreConfirmed repeats calls that find done what they ask for, by a call
+// that was not confirmed.
+func TestPoliciesAreConfirmed(t *testing.T) {
+	inShortWorld(t, func(w *world, u *unconfirming) {
+		for i, change := range []func() (*scheduler.PolicyRecord, error){
+			func() (*scheduler.PolicyRecord, error) { return w.s.DeletePolicy(w.ctx, "ns", "minute", "") },
+			func() (*scheduler.PolicyRecord, error) { return w.s.UndeletePolicy(w.ctx, "ns", "minute") },
+		} {
+			u.short.Store(true)
+			for range 2 {
+				_, err := change()
+				kindOf(t, err, scheduler.KindUnconfirmed)
+			}
+			u.short.Store(false)
+			rec, err := change()
+			if err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "revision", rec.Revision, int64(2+i))
+		}
 	})
 }

@@ -197,7 +197,17 @@ func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (d *D
 		if err != nil || now.State != StateLeased || now.Fence.Nonce != claim.Nonces[0] {
 			return nil, openMS, got.Err
 		}
-		got.Tasks = []*Task{now}
+		// It was only read: it is handed out no more than a claim that is not confirmed.
+		sure := s.store.Confirm(ctx, []TaskKey{t.Key})[0]
+		switch {
+		case IsUnconfirmed(sure.Err):
+			return nil, 0, errors.Join(sure.Err, s.giveBackTasks(ctx, []*Task{now}))
+		case sure.Err != nil:
+			return nil, 0, sure.Err
+		case sure.Task == nil || sure.Task.State != StateLeased || sure.Task.Fence != now.Fence:
+			return nil, openMS, got.Err
+		}
+		got.Tasks = []*Task{sure.Task}
 	}
 	for i, ok := range s.admit(ctx, got.Tasks) {
 		if ok {

@@ -82,8 +82,8 @@ func (s *Scheduler) UpdatePolicy(ctx context.Context, namespace string, p policy
 }
 
 // DeletePolicy hides a policy from lists and new work; tasks under way keep it.
-// One that is deleted already is left as it is, so that a repeat succeeds. While a
-// job refers to it, KindPolicyInUse is returned.
+// One that is deleted already is left as it is, so that a repeat without etag
+// succeeds. While a job refers to it, KindPolicyInUse is returned.
 func (s *Scheduler) DeletePolicy(ctx context.Context, namespace, id, etag string) (*PolicyRecord, error) {
 	var unused JobsMark
 	put := func(ctx context.Context, rec *PolicyRecord, expect int64) (bool, error) {
@@ -140,6 +140,7 @@ func (s *Scheduler) UndeletePolicy(ctx context.Context, namespace, id string) (*
 	})
 }
 
+// errUnchanged is what a change returns that leaves the policy as it is.
 var errUnchanged = errors.New("nothing to change")
 
 // putPolicy is the store's way to write a policy; see [PolicyStore].
@@ -160,16 +161,19 @@ func (s *Scheduler) changePolicy(ctx context.Context, namespace, id, etag string
 			return nil, fmt.Errorf("read the store's clock: %w", err)
 		}
 		next := *now
-		err = change(&next, nowMS)
-		if errors.Is(err, errUnchanged) {
-			return now, nil
-		}
-		if err != nil {
+		write := put
+		switch err := change(&next, nowMS); {
+		case errors.Is(err, errUnchanged):
+			// It may have been written by a call that was told that it is not confirmed.
+			// Written once more, as it is, it is confirmed with this one.
+			next, write = *now, s.store.PutPolicy
+		case err != nil:
 			return nil, err
+		default:
+			next.Revision++
+			next.UpdateMS = nowMS
 		}
-		next.Revision++
-		next.UpdateMS = nowMS
-		ok, err := put(ctx, &next, now.Revision)
+		ok, err := write(ctx, &next, now.Revision)
 		if err != nil {
 			return nil, fmt.Errorf("write policy %s: %w", id, err)
 		}
