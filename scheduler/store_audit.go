@@ -28,8 +28,9 @@ type AuditWalk interface {
 
 // AuditPass is what a pass has looked at.
 type AuditPass struct {
-	// Looked is how many tasks, places and counts it has looked at, those of more
-	// than a KiB as one for each; it is the measure of what the pass cost.
+	// Looked is how many tasks, places and counts it has looked at, one more for each
+	// 8 KiB of records read for it, and ten for each mending; it is the measure of what
+	// the pass cost.
 	Looked   int
 	Findings []Finding
 	// Done says that it was the walk's last.
@@ -75,7 +76,8 @@ const (
 	// FindingUnknownGroup: a group was not among the groups, or was there without
 	// counts.
 	FindingUnknownGroup
-	// FindingUnreadable: a record cannot be read, or lies where nobody looks for it.
+	// FindingUnreadable: a record cannot be read, or lies where nobody looks for it, or
+	// a key is of another type than it should be.
 	FindingUnreadable
 	// NumFindings is how many kinds there are.
 	NumFindings

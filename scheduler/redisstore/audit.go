@@ -4,10 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/retryd/retryd/scheduler"
 )
@@ -19,13 +16,24 @@ func (s *Store) AuditTurn(ctx context.Context, replica string, hold time.Duratio
 		keys:   []string{s.keys.auditTurn()},
 		args:   []any{s.nowArg(), replica, strconv.FormatInt(hold.Milliseconds(), 10)},
 	}
-	s.run(ctx, c)
+	s.runAudit(ctx, c)
 	return c.yes(), c.err
+}
+
+// runAudit runs scripts of the auditor. What too few replicas have confirmed stands, and
+// where it is lost, it is found once more.
+func (s *Store) runAudit(ctx context.Context, calls ...*call) {
+	s.run(ctx, calls...)
+	for _, c := range calls {
+		if scheduler.IsUnconfirmed(c.err) {
+			c.err = nil
+		}
+	}
 }
 
 // Audit begins a walk over all keys.
 func (s *Store) Audit() scheduler.AuditWalk {
-	return &auditWalk{s: s, groups: newGroupSums()}
+	return &auditWalk{s: s, groups: newGroupSums(), most: maxAuditTodo, told: make(map[string]bool)}
 }
 
 // auditWalk goes over the keys of one node after the other, as SCAN tells them: there
@@ -39,24 +47,24 @@ type auditWalk struct {
 	// nodes are those that are not scanned yet, cursor is where the first of them is.
 	nodes  []auditNode
 	cursor uint64
+	// all are all nodes, as they were when the walk began.
+	all []auditNode
 	// todo are the keys that are no tasks and have not been looked at, and draining
-	// says that there were too many to go on with the scan.
-	todo     []auditKey
-	draining bool
+	// says that there were too many to go on with the scan. later are those with counts:
+	// these are held to the tasks once all tasks are where they belong.
+	todo, later []auditKey
+	draining    bool
+	// most bounds each of todo and later.
+	most int
 	// index is the walk over the places of the key that was last in todo, and fields the
 	// one over the names in it.
 	index  *indexAudit
 	fields *fieldAudit
 	groups *groupSums
+	// told are the keys of the wrong type that were noted.
+	told map[string]bool
 	// pass is the one under way.
 	pass scheduler.AuditPass
-}
-
-// auditNode is a server whose keys are scanned.
-type auditNode struct {
-	client redis.Cmdable
-	// run tells its process from the one before: a cursor means nothing to another.
-	run string
 }
 
 const (
@@ -66,8 +74,15 @@ const (
 	// queue's tasks are counted leaves its counts in doubt, so that goes without a pause
 	// for all but the longest.
 	auditBurst = 10_000
-	// maxAuditTodo bounds the keys that are kept for later.
+	// maxAuditTodo bounds the keys that are kept for later, those with counts and the
+	// others each.
 	maxAuditTodo = 100_000
+	// auditBytes is of how much of records one thing looked at is told.
+	auditBytes = 8 << 10
+	// mendCost is how many things looked at a mending stands for, with what follows it.
+	mendCost = 10
+	// maxAuditTold bounds the keys of the wrong type that one walk tells of.
+	maxAuditTold = 1000
 )
 
 // Pass looks at the next part.
@@ -86,35 +101,22 @@ func (w *auditWalk) Pass(ctx context.Context) (scheduler.AuditPass, error) {
 	case len(w.nodes) > 0:
 		w.draining = false
 		err = w.scan(ctx)
+	case len(w.later) > 0:
+		w.todo, w.later = w.later, nil
+		err = w.next(ctx)
 	default:
 		w.pass.Done, err = w.checkGroups(ctx)
 	}
 	return w.pass, err
 }
 
-// begin finds out which nodes there are.
+// begin finds out which nodes there are, and what time it is for them.
 func (w *auditWalk) begin(ctx context.Context) error {
 	w.begun = true
-	if cluster, ok := w.s.client.(*redis.ClusterClient); ok {
-		var mu sync.Mutex
-		err := cluster.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
-			mu.Lock()
-			defer mu.Unlock()
-			w.nodes = append(w.nodes, auditNode{client: node})
-			return nil
-		})
-		if err != nil {
-			return w.s.failure("find the nodes", err)
-		}
-	} else {
-		w.nodes = []auditNode{{client: w.s.client}}
+	if err := w.findNodes(ctx); err != nil {
+		return err
 	}
-	for i := range w.nodes {
-		n := &w.nodes[i]
-		var err error
-		if n.run, err = w.s.runID(ctx, n.client); err != nil {
-			return err
-		}
+	for _, n := range w.nodes {
 		nowMS := w.s.nowMS()
 		if nowMS == 0 {
 			now, err := n.client.Time(ctx).Result()
@@ -126,15 +128,6 @@ func (w *auditWalk) begin(ctx context.Context) error {
 		w.groups.begin(nowMS)
 	}
 	return nil
-}
-
-// runID tells a server's process from any other.
-func (s *Store) runID(ctx context.Context, node redis.Cmdable) (string, error) {
-	text, err := node.Info(ctx, "server").Result()
-	if err != nil {
-		return "", s.failure("read what the server is", err)
-	}
-	return infoOf(text)["run_id"], nil
 }
 
 // nowMS is a test's clock, 0 where there is none.
@@ -159,11 +152,13 @@ func (w *auditWalk) scan(ctx context.Context) error {
 		case !ok:
 		case k.kind == "t":
 			tasks = append(tasks, k)
+		case (k.kind == "due" || k.kind == "count") && len(w.later) < w.most:
+			w.later = append(w.later, k)
 		default:
 			w.todo = append(w.todo, k)
 		}
 	}
-	w.draining = len(w.todo) >= maxAuditTodo
+	w.draining = len(w.todo) >= w.most
 	w.pass.Looked += auditPage
 	if err := w.checkTasks(ctx, tasks); err != nil {
 		return err
@@ -172,14 +167,6 @@ func (w *auditWalk) scan(ctx context.Context) error {
 		return nil
 	}
 	w.nodes = w.nodes[1:]
-	run, err := w.s.runID(ctx, node.client)
-	if err != nil {
-		return err
-	}
-	if run != node.run {
-		// Another process has other cursors: some keys were passed over.
-		w.groups.doubt()
-	}
 	return nil
 }
 
@@ -265,11 +252,39 @@ func (w *auditWalk) next(ctx context.Context) error {
 	case "heads", "groups", "fps":
 		w.fields = &fieldAudit{key: k}
 	case "count":
-		return w.strayCounts(ctx, k)
+		if w.recounts() {
+			return w.strayCounts(ctx, k)
+		}
 	case "group":
 		w.groups.know(k)
 	}
 	return nil
+}
+
+// recounts says whether counts can be held to the tasks now: while some of these are
+// still to be put where they belong, the counts would be moved twice.
+func (w *auditWalk) recounts() bool { return len(w.nodes) == 0 }
+
+// looked takes note of things looked at, and of how much of records was read for it.
+func (w *auditWalk) looked(things, bytes int) { w.pass.Looked += things + bytes/auditBytes }
+
+// wrongType says whether a command was refused because a key is of another type than it
+// should be, and notes that: nobody knows what it was, and it must not keep the walk from
+// all else.
+func (w *auditWalk) wrongType(err error, shard int, namespace, name, what string) bool {
+	if err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
+		return false
+	}
+	key := strconv.Itoa(shard) + " " + member(namespace, name) + " " + what
+	if w.told[key] || len(w.told) == maxAuditTold {
+		return true
+	}
+	w.told[key] = true
+	w.found(scheduler.Finding{
+		Kind: scheduler.FindingUnreadable, Shard: shard, Namespace: namespace, Name: name,
+		Detail: what + ": a key of it is of the wrong type", Left: true,
+	})
+	return true
 }
 
 // found notes a finding.

@@ -11,9 +11,31 @@ import (
 	"github.com/retryd/retryd/scheduler/redisstore"
 )
 
+// auditKinds are the tasks that the auditor is measured with.
+var auditKinds = []struct {
+	name string
+	make func(t *scheduler.Task, i int)
+}{
+	{"pending", func(*scheduler.Task, int) {}},
+	{"pending/8KiB", func(t *scheduler.Task, _ int) { t.Spec.Payload = make([]byte, 8<<10) }},
+	{"held/1KiB", func(t *scheduler.Task, i int) {
+		t.State, t.HoldCondition, t.HoldMS = scheduler.StateHeld, fmt.Sprint("c", i%10), t.DueMS
+		t.Spec.Payload = make([]byte, 1<<10)
+	}},
+	{"dead/a fingerprint each", func(t *scheduler.Task, i int) { die(t, i) }},
+	{"dead/1KiB", func(t *scheduler.Task, i int) { die(t, i%100); t.Spec.Payload = make([]byte, 1<<10) }},
+	{"dead/8KiB", func(t *scheduler.Task, i int) { die(t, i%100); t.Spec.Payload = make([]byte, 8<<10) }},
+	{"dead/8KiB, a fingerprint each", func(t *scheduler.Task, i int) { die(t, i); t.Spec.Payload = make([]byte, 8<<10) }},
+}
+
+func die(t *scheduler.Task, fingerprint int) {
+	t.State, t.EndMS, t.ExpireMS = scheduler.StateDead, t.DueMS, t.DueMS+scheduler.HourMS
+	t.Fingerprint = scheduler.Fingerprint(fingerprint + 1)
+}
+
 // with100k is a store with 100,000 tasks that are not due for a while, every tenth in a
 // group.
-func with100k(b *testing.B) *redisstore.Store {
+func with100k(b *testing.B, change func(t *scheduler.Task, i int)) *redisstore.Store {
 	b.Helper()
 	s := benchStore(b)
 	nowMS := time.Now().UnixMilli()
@@ -25,6 +47,7 @@ func with100k(b *testing.B) *redisstore.Store {
 			if i%10 == 0 {
 				task.Spec.Group = fmt.Sprint("campaign-", from)
 			}
+			change(task, from*100+i)
 			changes[i] = scheduler.Change{Key: task.Key, Task: task}
 		}
 		wantDone(b, s.Commit(b.Context(), changes))
@@ -33,9 +56,15 @@ func with100k(b *testing.B) *redisstore.Store {
 }
 
 // BenchmarkAuditWalk walks over 100,000 tasks with no pause. At the default rate, a walk
-// is spread over looked/10,000 seconds.
+// is spread over at least looked/20,000 seconds.
 func BenchmarkAuditWalk(b *testing.B) {
-	s := with100k(b)
+	for _, kind := range auditKinds {
+		b.Run(kind.name, func(b *testing.B) { benchmarkWalk(b, with100k(b, kind.make)) })
+	}
+}
+
+func benchmarkWalk(b *testing.B, s *redisstore.Store) {
+	b.Helper()
 	looked := 0
 	before := redisSeconds(b, s)
 	for b.Loop() {
@@ -63,7 +92,7 @@ func BenchmarkAuditWalk(b *testing.B) {
 // reports how long the slowest was there, and what share of a processor Redis took.
 func BenchmarkAuditFinds(b *testing.B) {
 	for b.Loop() {
-		s := with100k(b)
+		s := with100k(b, auditKinds[0].make)
 		sched, err := scheduler.New(s, scheduler.Config{Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			b.Fatal(err)

@@ -35,7 +35,7 @@ type recount struct {
 
 // add counts a task of the index, if it has not changed since the counting began.
 func (r *recount) add(t *scheduler.Task) {
-	if r == nil || t.Version >= r.beganMS*1000 {
+	if r.passes(t) {
 		return
 	}
 	r.known++
@@ -47,6 +47,9 @@ func (r *recount) add(t *scheduler.Task) {
 		r.sums[strconv.FormatInt(tally.Entered, 10)]++
 	}
 }
+
+// passes says that a task is not to be counted: it has changed, or nothing is counted.
+func (r *recount) passes(t *scheduler.Task) bool { return r == nil || t.Version >= r.beganMS*1000 }
 
 // drop takes note of a place that was none.
 func (r *recount) drop() {
@@ -98,14 +101,18 @@ func (s *Store) auditQueue(shard int, q scheduler.QueueKey) *call {
 	}
 }
 
-// checkQueue looks at what is told of a queue, and returns a recount that begins.
+// checkQueue looks at what is told of a queue, and returns a recount that begins, nil
+// where something cannot be read.
 func (w *auditWalk) checkQueue(ctx context.Context, shard int, q scheduler.QueueKey) (*recount, error) {
 	c := w.s.auditQueue(shard, q)
-	w.s.run(ctx, c)
+	w.s.runAudit(ctx, c)
 	return w.queueChecked(shard, q, c)
 }
 
 func (w *auditWalk) queueChecked(shard int, q scheduler.QueueKey, c *call) (*recount, error) {
+	if w.wrongType(c.err, shard, q.Namespace, q.Name, "what is kept of the queue") {
+		return nil, nil
+	}
 	if c.err != nil {
 		return nil, c.err
 	}
@@ -131,8 +138,8 @@ func (w *auditWalk) queueChecked(shard int, q scheduler.QueueKey, c *call) (*rec
 	for i := 0; i < len(fields); i += 2 {
 		field, _ := fields[i].(string)
 		value, _ := fields[i+1].(string)
-		n, err := strconv.ParseInt(value, 10, 64)
-		if err != nil {
+		n, ok := parseCount(value)
+		if !ok {
 			r.garbled = append(r.garbled, field)
 			continue
 		}
@@ -148,6 +155,16 @@ func (w *auditWalk) queueChecked(shard int, q scheduler.QueueKey, c *call) (*rec
 		w.found(f)
 	}
 	return r, nil
+}
+
+// maxCount is the most that a script can count to without losing digits.
+const maxCount = 1 << 53
+
+// parseCount reads a count; ok is false for what no script has written, and none could
+// add to.
+func parseCount(value string) (n int64, ok bool) {
+	n, err := strconv.ParseInt(value, 10, 64)
+	return n, err == nil && strconv.FormatInt(n, 10) == value && -maxCount <= n && n <= maxCount
 }
 
 // settleCounts mends what a recount has found to be wrong.
@@ -175,7 +192,8 @@ func (w *auditWalk) settleCounts(ctx context.Context, shard int, q scheduler.Que
 		}
 		details = append(details, fmt.Sprintf("%s: %+d", name, by))
 	}
-	w.s.run(ctx, c)
+	w.s.runAudit(ctx, c)
+	w.looked(mendCost, 0)
 	if c.err != nil || !c.yes() {
 		return c.err
 	}
@@ -191,7 +209,7 @@ func (w *auditWalk) settleCounts(ctx context.Context, shard int, q scheduler.Que
 // others are looked at with what is due.
 func (w *auditWalk) strayCounts(ctx context.Context, k auditKey) error {
 	r, err := w.checkQueue(ctx, k.shard, k.queue())
-	if err != nil || r.places > 0 {
+	if err != nil || r == nil || r.places > 0 {
 		return err
 	}
 	return w.settleCounts(ctx, k.shard, k.queue(), r)

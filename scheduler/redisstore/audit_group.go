@@ -117,6 +117,11 @@ func (s *Store) auditGroup(shard int, g scheduler.GroupKey, counted ...any) *cal
 func (w *auditWalk) checkGroups(ctx context.Context) (done bool, err error) {
 	g := w.groups
 	n := min(auditPage, len(g.known))
+	if n > 0 {
+		if err := w.lookAgain(ctx); err != nil {
+			return false, err
+		}
+	}
 	var calls []*call
 	var checks []func(c *call) error
 	for _, at := range g.known[:n] {
@@ -147,6 +152,12 @@ func (w *auditWalk) checkGroups(ctx context.Context) (done bool, err error) {
 
 // groupChecked notes a group that was not where groups are listed, or only there.
 func (w *auditWalk) groupChecked(shard int, g scheduler.GroupKey, c *call) error {
+	if w.wrongType(c.err, shard, g.Namespace, g.Name, "what is kept of the group") {
+		return nil
+	}
+	if c.err != nil {
+		return c.err
+	}
 	if len(c.reply) < 2 {
 		return errReply
 	}

@@ -15,26 +15,28 @@ type indexAudit struct {
 	ix  scheduler.Index
 	// afterMS and after are the last place looked at, as Redis writes them.
 	afterMS, after string
-	// limit is how many places the next page has: fewer where records are large.
-	limit int
 	// counting counts the tasks of an index of what is due; nil for others.
 	counting *recount
-	// mended says that places were, and so may come twice.
+	// mended are the places that were mended while it counts, and so may come twice.
 	mended map[string]bool
 }
+
+// maxAuditMended bounds the places that are kept as mended: an index with more is not
+// counted in this walk.
+const maxAuditMended = 10_000
 
 // allScores is behind every time.
 const allScores = "9007199254740992"
 
 func (w *auditWalk) beginIndex(ctx context.Context, k auditKey, ix scheduler.Index) error {
-	walk := &indexAudit{key: k, ix: ix, afterMS: "-inf", limit: auditPage, mended: make(map[string]bool)}
+	walk := &indexAudit{key: k, ix: ix, afterMS: "-inf", mended: make(map[string]bool)}
 	switch ix.Kind {
 	case scheduler.IndexDue, scheduler.IndexHeld, scheduler.IndexDead:
 		got, err := w.checkQueue(ctx, k.shard, k.queue())
 		if err != nil {
 			return err
 		}
-		if ix.Kind == scheduler.IndexDue {
+		if ix.Kind == scheduler.IndexDue && w.recounts() {
 			walk.counting = got
 		}
 	case scheduler.IndexFingerprint:
@@ -74,11 +76,15 @@ func (w *auditWalk) placesPage(ctx context.Context) (more bool, err error) {
 		taskPrefix += member(x.ix.Namespace, "")
 	}
 	c := &call{
-		script: w.s.scripts.page,
+		script: w.s.scripts.auditPage,
 		keys:   []string{x.key.key},
-		args:   []any{x.afterMS, x.after, strconv.Itoa(x.limit), allScores, taskPrefix},
+		args:   []any{x.afterMS, x.after, strconv.Itoa(auditPage), allScores, taskPrefix},
 	}
-	w.s.run(ctx, c)
+	w.s.runAudit(ctx, c)
+	if w.wrongIndex(c.err, x.key.shard, x.ix) {
+		x.counting = nil
+		return false, nil
+	}
 	if c.err != nil {
 		return false, c.err
 	}
@@ -86,64 +92,127 @@ func (w *auditWalk) placesPage(ctx context.Context) (more bool, err error) {
 		return false, errReply
 	}
 	found := c.reply[2:]
-	size := 0
-	for i := 0; i < len(found); i += 3 {
-		m, ok1 := found[i].(string)
-		score, ok2 := found[i+1].(string)
-		if !ok1 || !ok2 {
-			return false, errReply
-		}
-		record, _ := found[i+2].(string)
-		size += len(record)
-		if err := w.place(ctx, m, score, record); err != nil {
+	n := len(found) / 3
+	w.looked(n, 0)
+	var long []place
+	var keys []auditKey
+	for i := range n {
+		p, err := w.placeFrom(found[3*i], found[3*i+1], found[3*i+2])
+		if err != nil {
 			return false, err
 		}
-		x.afterMS, x.after = score, m
+		x.afterMS, x.after = p.score, p.member
+		switch {
+		case !p.named || x.told(p):
+		case len(p.record) < auditHead:
+			if err := w.place(ctx, p); err != nil {
+				return false, err
+			}
+		default:
+			long = append(long, p)
+			keys = append(keys, auditKey{shard: x.key.shard, namespace: p.key.Namespace, name: p.key.ID, key: taskPrefix + p.member})
+		}
 	}
-	n := len(found) / 3
-	w.pass.Looked += n + size/1024
-	asked := x.limit
-	x.limit = min(auditPage, max(1, maxScriptBytes*n/max(1, size)))
-	return n == asked, nil
-}
-
-// place looks at one place, beside the record that it stands for, empty for none.
-func (w *auditWalk) place(ctx context.Context, m, score, record string) error {
-	x := w.index
-	key, err := taskOf(x.ix, m)
-	if err != nil {
-		w.found(scheduler.Finding{
-			Kind: scheduler.FindingUnreadable, Shard: x.key.shard, Name: m, Detail: fmt.Sprintf("%s: %v", describe(x.ix), err), Left: true,
-		})
-		return nil
-	}
-	var entries []scheduler.Entry
-	var strange []scheduler.Index
-	var t *scheduler.Task
-	if record == "" {
-		strange = []scheduler.Index{x.ix}
-	} else {
-		if t = w.decoded(x.key.shard, key, record); t == nil {
+	return n == auditPage, w.readWhole(ctx, keys, func(i int, record string) error {
+		p := long[i]
+		if len(record) < versionBytes || record[:versionBytes] != p.record[:versionBytes] {
+			// Whoever has changed it since has moved its place as well.
 			return nil
 		}
-		ms, ok := placeOf(t, x.ix)
-		at, err := strconv.ParseFloat(score, 64)
-		if ok && err == nil && at == float64(ms) {
-			if !x.mended[m] {
+		p.record = record
+		return w.place(ctx, p)
+	})
+}
+
+// place is a place in an index beside the record that it stands for, or the head of a
+// long one, empty for none.
+type place struct {
+	member, score string
+	key           scheduler.TaskKey
+	named         bool
+	record        string
+}
+
+// placeFrom reads a place from a script's answer; one that names no task is noted.
+func (w *auditWalk) placeFrom(name, score, record any) (p place, err error) {
+	var ok1, ok2 bool
+	p.member, ok1 = name.(string)
+	p.score, ok2 = score.(string)
+	if !ok1 || !ok2 {
+		return p, errReply
+	}
+	p.record, _ = record.(string)
+	x := w.index
+	if p.key, err = taskOf(x.ix, p.member); err != nil {
+		w.found(scheduler.Finding{
+			Kind: scheduler.FindingUnreadable, Shard: x.key.shard, Name: p.member, Detail: fmt.Sprintf("%s: %v", describe(x.ix), err), Left: true,
+		})
+		return p, nil
+	}
+	p.named = true
+	return p, nil
+}
+
+// told says that the head of a long record tells that its place is right and that there
+// is nothing to count. The time of what is held or dead is in the rest: that was compared
+// when the task was scanned.
+func (x *indexAudit) told(p place) bool {
+	if len(p.record) < auditHead {
+		return false
+	}
+	t, err := decodeHead(p.key, p.record)
+	if err != nil {
+		return false
+	}
+	switch x.ix.Kind {
+	case scheduler.IndexHeld:
+		return t.State == scheduler.StateHeld && t.Spec.Queue == x.ix.Name
+	case scheduler.IndexDead:
+		return t.State == scheduler.StateDead && t.Spec.Queue == x.ix.Name
+	case scheduler.IndexDue, scheduler.IndexEnding:
+		return x.counting.passes(t) && isAt(t, x.ix, p.score)
+	default:
+		return false
+	}
+}
+
+// isAt says whether a task belongs in an index at the time that it has there.
+func isAt(t *scheduler.Task, ix scheduler.Index, score string) bool {
+	ms, ok := placeOf(t, ix)
+	at, err := strconv.ParseFloat(score, 64)
+	return ok && err == nil && at == float64(ms)
+}
+
+// place looks at one place beside the whole of its record.
+func (w *auditWalk) place(ctx context.Context, p place) error {
+	x := w.index
+	strange := []scheduler.Index{x.ix}
+	var entries []scheduler.Entry
+	var t *scheduler.Task
+	if p.record != "" {
+		if t = w.decoded(x.key.shard, p.key, p.record); t == nil {
+			return nil
+		}
+		if isAt(t, x.ix, p.score) {
+			if !x.mended[p.member] {
 				x.counting.add(t)
 			}
 			return nil
 		}
 		entries = t.Entries(nil)
-		if !ok {
-			strange = []scheduler.Index{x.ix}
+		if _, ok := placeOf(t, x.ix); ok {
+			strange = nil
 		}
 	}
-	done, err := w.mend(ctx, x.key.shard, key, record, entries, strange)
-	if err != nil || !done {
+	done, err := w.mend(ctx, x.key.shard, p.key, p.record, entries, strange)
+	if err != nil || !done || x.counting == nil {
 		return err
 	}
-	x.mended[m] = true
+	if len(x.mended) == maxAuditMended {
+		x.counting = nil
+		return nil
+	}
+	x.mended[p.member] = true
 	if len(strange) > 0 {
 		x.counting.drop()
 	} else {

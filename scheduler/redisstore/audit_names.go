@@ -22,18 +22,21 @@ func (s *Store) auditPrint(shard int, ix scheduler.Index) *call {
 
 func (w *auditWalk) checkPrint(ctx context.Context, shard int, ix scheduler.Index) error {
 	c := w.s.auditPrint(shard, ix)
-	w.s.run(ctx, c)
-	w.printChecked(shard, ix, c)
-	return c.err
+	w.s.runAudit(ctx, c)
+	return w.printChecked(shard, ix, c)
 }
 
-func (w *auditWalk) printChecked(shard int, ix scheduler.Index, c *call) {
+func (w *auditWalk) printChecked(shard int, ix scheduler.Index, c *call) error {
+	if w.wrongIndex(c.err, shard, ix) {
+		return nil
+	}
 	if c.yes() {
 		w.found(scheduler.Finding{
 			Kind: scheduler.FindingFingerprint, Shard: shard, Namespace: ix.Namespace, Name: ix.Name,
 			Detail: "fingerprint " + ix.Fingerprint.String(),
 		})
 	}
+	return c.err
 }
 
 // fieldAudit is a walk over the names that heads, groups or a queue's fingerprints have.
@@ -50,6 +53,10 @@ func (w *auditWalk) names(ctx context.Context) error {
 		scan = w.s.client.HScan
 	}
 	pairs, cursor, err := scan(ctx, k.key, w.fields.cursor, "", auditPage).Result()
+	if w.wrongType(err, k.shard, k.namespace, k.name, k.kind) {
+		w.fields = nil
+		return nil
+	}
 	if err != nil {
 		return w.s.failure("look through names", err)
 	}
@@ -79,7 +86,7 @@ func (w *auditWalk) checkNames(ctx context.Context, k auditKey, pairs []string) 
 			}
 			ix := scheduler.Index{Kind: scheduler.IndexFingerprint, Namespace: k.namespace, Name: k.name, Fingerprint: f}
 			calls = append(calls, w.s.auditPrint(k.shard, ix))
-			checks = append(checks, func(c *call) error { w.printChecked(k.shard, ix, c); return nil })
+			checks = append(checks, func(c *call) error { return w.printChecked(k.shard, ix, c) })
 			continue
 		}
 		namespace, name, err := splitMember(pairs[i])
@@ -100,11 +107,9 @@ func (w *auditWalk) checkNames(ctx context.Context, k auditKey, pairs []string) 
 	return w.runChecks(ctx, calls, checks)
 }
 
-// runChecks runs calls, and hands each to its check.
+// runChecks runs calls, at most a page of them, and hands each to its check.
 func (w *auditWalk) runChecks(ctx context.Context, calls []*call, checks []func(c *call) error) error {
-	if err := w.s.runAll(ctx, calls); err != nil {
-		return err
-	}
+	w.s.runAudit(ctx, calls...)
 	for i, c := range calls {
 		if err := checks[i](c); err != nil {
 			return err

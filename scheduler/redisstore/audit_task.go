@@ -12,53 +12,88 @@ import (
 	"github.com/retryd/retryd/scheduler"
 )
 
-// auditHead is how much of a record is read at first: all that the places of a task
-// under way follow from, for names of usual length.
-const auditHead = 512
+const (
+	// auditHead is how much of a record is read at first: all that the places of a task
+	// under way follow from, for names of usual length. A shorter one is the whole.
+	auditHead = 512
+	// auditWholes is how many records are read whole at once: the longest have more than
+	// 128 KiB.
+	auditWholes = 16
+)
 
 // checkTasks holds tasks to their places in the indexes.
 func (w *auditWalk) checkTasks(ctx context.Context, keys []auditKey) error {
 	records := make([]string, len(keys))
 	tasks := make([]*scheduler.Task, len(keys))
-	var whole []int
-	if err := w.read(ctx, len(keys), func(pipe redis.Pipeliner, i int) *redis.StringCmd {
-		return pipe.GetRange(ctx, keys[i].key, 0, auditHead-1)
+	var long []int
+	decode := func(i int) {
+		if tasks[i] = w.decoded(keys[i].shard, keys[i].task(), records[i]); tasks[i] == nil {
+			// Nobody knows in which group it is.
+			w.groups.doubt()
+		}
+	}
+	if err := w.read(ctx, keys, func(pipe redis.Pipeliner, k auditKey) *redis.StringCmd {
+		return pipe.GetRange(ctx, k.key, 0, auditHead-1)
 	}, func(i int, record string) {
 		records[i] = record
-		if t, err := decodeHead(keys[i].task(), record); err == nil {
+		t, err := decodeHead(keys[i].task(), record)
+		switch {
+		case record == "":
+		case err == nil && t.State != scheduler.StateHeld && t.State != scheduler.StateDead:
 			tasks[i] = t
-		} else if record != "" {
-			whole = append(whole, i)
+		case len(record) < auditHead:
+			decode(i)
+		default:
+			long = append(long, i)
 		}
 	}); err != nil {
 		return err
 	}
-	if err := w.read(ctx, len(whole), func(pipe redis.Pipeliner, i int) *redis.StringCmd {
-		return pipe.Get(ctx, keys[whole[i]].key)
-	}, func(i int, record string) {
-		i = whole[i]
-		records[i] = record
-		w.pass.Looked += len(record) / 1024
-		if record == "" {
-			return
+	wholes := make([]auditKey, len(long))
+	for n, i := range long {
+		wholes[n] = keys[i]
+	}
+	if err := w.readWhole(ctx, wholes, func(n int, record string) error {
+		if records[long[n]] = record; record != "" {
+			decode(long[n])
 		}
-		if tasks[i] = w.decoded(keys[i].shard, keys[i].task(), record); tasks[i] == nil {
-			// Nobody knows in which group it is.
-			w.groups.doubt()
-		}
+		return nil
 	}); err != nil {
 		return err
 	}
 	return w.checkPlaces(ctx, keys, tasks, records)
 }
 
-// read reads strings; one that is not there is empty.
-func (w *auditWalk) read(ctx context.Context, n int, get func(pipe redis.Pipeliner, i int) *redis.StringCmd, got func(i int, record string)) error {
-	cmds := make([]*redis.StringCmd, n)
-	w.s.pipelined(ctx, n, func(pipe redis.Pipeliner, i int) { cmds[i] = get(pipe, i) })
+// readWhole reads whole records, and hands each to got as it comes.
+func (w *auditWalk) readWhole(ctx context.Context, keys []auditKey, got func(i int, record string) error) error {
+	for from := 0; from < len(keys); from += auditWholes {
+		part := keys[from:min(len(keys), from+auditWholes)]
+		records := make([]string, len(part))
+		if err := w.read(ctx, part, func(pipe redis.Pipeliner, k auditKey) *redis.StringCmd {
+			return pipe.Get(ctx, k.key)
+		}, func(i int, record string) { records[i] = record }); err != nil {
+			return err
+		}
+		for i, record := range records {
+			w.looked(0, len(record))
+			if err := got(from+i, record); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// read reads strings of the keys of tasks; one that is not there is empty.
+func (w *auditWalk) read(ctx context.Context, keys []auditKey, get func(pipe redis.Pipeliner, k auditKey) *redis.StringCmd, got func(i int, record string)) error {
+	cmds := make([]*redis.StringCmd, len(keys))
+	w.s.pipelined(ctx, len(keys), func(pipe redis.Pipeliner, i int) { cmds[i] = get(pipe, keys[i]) })
 	for i, cmd := range cmds {
 		record, err := cmd.Result()
-		if err != nil && !errors.Is(err, redis.Nil) {
+		switch {
+		case w.wrongType(err, keys[i].shard, keys[i].namespace, keys[i].name, "the task's record"):
+			w.groups.doubt()
+		case err != nil && !errors.Is(err, redis.Nil):
 			return w.s.failure("read a task", err)
 		}
 		got(i, record)
@@ -86,11 +121,8 @@ func (k auditKey) task() scheduler.TaskKey {
 	return scheduler.TaskKey{Namespace: k.namespace, ID: k.name}
 }
 
-// errNotInHead is returned for a task whose places follow from more than the head of
-// its record.
-var errNotInHead = errors.New("the task's places follow from more than its head")
-
-// decodeHead reads what the places of a task that is under way, or ended, follow from.
+// decodeHead reads what is in the head of a record: all that the places of a task follow
+// from, but for one that is held or dead, and what it is counted by but for its hour.
 func decodeHead(key scheduler.TaskKey, s string) (*scheduler.Task, error) {
 	d := decoder{s: s}
 	t := &scheduler.Task{Key: key, Generation: 1}
@@ -99,9 +131,6 @@ func decodeHead(key scheduler.TaskKey, s string) (*scheduler.Task, error) {
 		return nil, formatError(format)
 	}
 	t.State = scheduler.State(d.byte())
-	if t.State == scheduler.StateHeld || t.State == scheduler.StateDead {
-		return nil, errNotInHead
-	}
 	*placeMS(t) = d.u48()
 	t.Spec.DeadlineMS = d.u48()
 	d.take(8)
@@ -144,6 +173,8 @@ func (w *auditWalk) checkPlaces(ctx context.Context, keys []auditKey, tasks []*s
 		score, err := cmd.Result()
 		p := places[i]
 		switch {
+		case w.wrongIndex(err, keys[p.task].shard, p.entry.Index):
+			continue
 		case err != nil && !errors.Is(err, redis.Nil):
 			return w.s.failure("read a place in an index", err)
 		case err == nil && score == float64(p.entry.MS), p.task == mended:
@@ -175,7 +206,11 @@ func (w *auditWalk) mend(ctx context.Context, shard int, key scheduler.TaskKey, 
 	for _, ix := range indexes {
 		c.keys = append(c.keys, s.keys.index(shard, ix))
 	}
-	s.run(ctx, c)
+	s.runAudit(ctx, c)
+	w.looked(mendCost, 0)
+	if w.wrongType(c.err, shard, key.Namespace, key.ID, "the task, or its places") {
+		return false, nil
+	}
 	if c.err != nil || len(c.reply) == 0 {
 		return false, c.err
 	}
@@ -209,18 +244,25 @@ func (w *auditWalk) mend(ctx context.Context, shard int, key scheduler.TaskKey, 
 
 // follow brings what is told of an index in step with what was just mended there.
 func (w *auditWalk) follow(ctx context.Context, shard int, ix scheduler.Index) error {
+	var c *call
 	switch ix.Kind {
 	case scheduler.IndexDue, scheduler.IndexHeld, scheduler.IndexDead:
-		c := w.s.auditQueue(shard, scheduler.QueueKey{Namespace: ix.Namespace, Name: ix.Name})
-		w.s.run(ctx, c)
-		return c.err
+		c = w.s.auditQueue(shard, scheduler.QueueKey{Namespace: ix.Namespace, Name: ix.Name})
 	case scheduler.IndexFingerprint:
-		c := w.s.auditPrint(shard, ix)
-		w.s.run(ctx, c)
-		return c.err
+		c = w.s.auditPrint(shard, ix)
 	default:
 		return nil
 	}
+	w.s.runAudit(ctx, c)
+	if w.wrongIndex(c.err, shard, ix) {
+		return nil
+	}
+	return c.err
+}
+
+// wrongIndex is wrongType for what is kept of an index.
+func (w *auditWalk) wrongIndex(err error, shard int, ix scheduler.Index) bool {
+	return w.wrongType(err, shard, ix.Namespace, ix.Name, describe(ix))
 }
 
 // describe names an index in a finding.

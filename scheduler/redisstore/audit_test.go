@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -31,7 +32,8 @@ type audited struct {
 
 const auditShards = 4
 
-func newAudited(t *testing.T, url string, tasks int) *audited {
+// newAudited makes the tasks, each with a payload of so many bytes.
+func newAudited(t *testing.T, url string, tasks, payload int) *audited {
 	t.Helper()
 	s := newStore(t, redisstore.Config{URL: url, Prefix: redistest.Prefix(t), Shards: auditShards})
 	a := &audited{t: t, ctx: t.Context(), store: s, redis: s.Client(), tasks: make(map[scheduler.State][]*scheduler.Task), stop: func() {}}
@@ -41,6 +43,7 @@ func newAudited(t *testing.T, url string, tasks int) *audited {
 		task := dueTask(fmt.Sprintf("still-%04d", i), []string{"q", "still"}[i%2], nowMS+scheduler.HourMS+int64(i)*1000)
 		task.FirstFailureMS = nowMS - int64(i%3)*scheduler.HourMS
 		task.Spec.Group = []string{"", "g", "still"}[i/10%3]
+		task.Spec.Payload = bytes.Repeat([]byte("payload "), payload/8)
 		if i/30%2 == 0 {
 			task.Spec.DeadlineMS = nowMS + 3*scheduler.HourMS
 		}
@@ -289,6 +292,16 @@ var plants = map[string]struct {
 	"a count is no number": {func(a *audited) {
 		a.do("HSET", a.key(1, "count:ns,still"), "l", "many")
 	}, []scheduler.FindingKind{scheduler.FindingQueueCount}},
+	"a count is too large": {func(a *audited) {
+		a.do("HSET", a.key(1, "count:ns,still"), "l", "99999999999999999999")
+	}, []scheduler.FindingKind{scheduler.FindingQueueCount}},
+	"counts are not written as Redis does": {func(a *audited) {
+		a.do("HSET", a.key(1, "count:ns,still"), "l", "007", "400000", "-0", "400001", "nan")
+	}, []scheduler.FindingKind{scheduler.FindingQueueCount}},
+	"how often counts were mended is no number": {func(a *audited) {
+		a.do("SET", a.key(1, "audit"), "often")
+		a.do("HINCRBY", a.key(1, "count:ns,still"), "l", 1)
+	}, []scheduler.FindingKind{scheduler.FindingQueueCount}},
 	"the counts are gone": {func(a *audited) {
 		a.do("DEL", a.key(1, "count:ns,still"))
 	}, []scheduler.FindingKind{scheduler.FindingQueueCount}},
@@ -300,6 +313,9 @@ var plants = map[string]struct {
 	}, []scheduler.FindingKind{scheduler.FindingGroupCount}},
 	"a group's total is wrong": {func(a *audited) {
 		a.do("HINCRBY", a.key(2, "group:ns,still"), "t", -1)
+	}, []scheduler.FindingKind{scheduler.FindingGroupCount}},
+	"a group's counts are no numbers": {func(a *audited) {
+		a.do("HSET", a.key(2, "group:ns,still"), "i", "007", "t", "99999999999999999999")
 	}, []scheduler.FindingKind{scheduler.FindingGroupCount}},
 	"a group is not known": {func(a *audited) {
 		a.do("ZREM", a.key(2, "groups"), "ns,still")
@@ -318,20 +334,27 @@ func (a *audited) forget(task *scheduler.Task) {
 // it is found, mended, and nothing else is touched.
 func TestAuditMends(t *testing.T) {
 	t.Parallel()
-	testPlants(t, redistest.Start(t).URL(), 1000)
+	testPlants(t, redistest.Start(t).URL(), 1000, 8)
 }
 
 func TestAuditMendsOnACluster(t *testing.T) {
 	t.Parallel()
-	testPlants(t, redistest.StartCluster(t, 3, 0).URL(), 300)
+	testPlants(t, redistest.StartCluster(t, 3, 0).URL(), 300, 8)
 }
 
-func testPlants(t *testing.T, url string, tasks int) {
+// TestAuditMendsLongRecords has records of which the auditor reads the heads alone where
+// these are enough.
+func TestAuditMendsLongRecords(t *testing.T) {
+	t.Parallel()
+	testPlants(t, redistest.Start(t).URL(), 300, 3000)
+}
+
+func testPlants(t *testing.T, url string, tasks, payload int) {
 	t.Helper()
 	for name, p := range plants {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := newAudited(t, url, tasks)
+			a := newAudited(t, url, tasks, payload)
 			a.load()
 			if found := a.walk(); len(found) > 0 {
 				t.Fatalf("found before there was anything: %+v", found)
@@ -381,7 +404,7 @@ func wantFound(t *testing.T, found []scheduler.Finding, want []scheduler.Finding
 // left, and that one of another version is not touched, nor its place.
 func TestAuditLeavesWhatItCannotRead(t *testing.T) {
 	t.Parallel()
-	a := newAudited(t, redistest.Shared(t).URL(), 20)
+	a := newAudited(t, redistest.Shared(t).URL(), 20, 8)
 	broken, newer := a.tasks[scheduler.StateScheduled][2], a.tasks[scheduler.StateScheduled][3]
 	record, err := a.redis.Get(a.ctx, a.store.TaskKey(broken.Key)).Result()
 	if err != nil {
@@ -425,7 +448,7 @@ func TestAuditLeavesWhatItCannotRead(t *testing.T) {
 // is never taken for a fault.
 func TestAuditDoesNotMistakeChangesForDrift(t *testing.T) {
 	t.Parallel()
-	a := newAudited(t, redistest.Start(t).URL(), 400)
+	a := newAudited(t, redistest.Start(t).URL(), 400, 8)
 	a.load()
 	for range 30 {
 		if found := a.walk(); len(found) > 0 {

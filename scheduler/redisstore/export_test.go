@@ -39,6 +39,9 @@ func (s *Store) DueKey(shard int, q scheduler.QueueKey) string { return s.keys.d
 // CountKey names a queue's counts in a shard.
 func (s *Store) CountKey(shard int, q scheduler.QueueKey) string { return s.keys.count(shard, q) }
 
+// AuditTurnKey names the auditor's turn.
+func (s *Store) AuditTurnKey() string { return s.keys.auditTurn() }
+
 // AllKeys returns a key of every kind of shard, by what it is named after.
 func AllKeys(prefix string, shards, shard int, q scheduler.QueueKey, t scheduler.TaskKey, replica string) (ofTask, ofQueue, ofClaim, ofShard []string) {
 	k := newKeys(prefix, shards)

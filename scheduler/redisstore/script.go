@@ -93,7 +93,7 @@ type scripts struct {
 	// confirm tells tasks that replicas are to confirm.
 	confirm *script
 	// Those of the auditor.
-	auditTurn, auditMend, auditQueue, auditCounts, auditPrint, auditGroup *script
+	auditTurn, auditPage, auditMend, auditQueue, auditCounts, auditPrint, auditGroup *script
 }
 
 // newScripts makes the scripts; confirms says whether they write something also when
@@ -104,8 +104,8 @@ func newScripts(confirms bool) scripts {
 		create:      newScript("create", "", prelude+"local MAY_CREATE = true\n", commitLua),
 		change:      newScript("change", "allow-oom", prelude+"local MAY_CREATE = false\n", commitLua),
 		claim:       newScript("claim", "allow-oom", prelude, claimLua),
-		page:        newScript("page", "no-writes", "local WITH_RECORDS = true\n", pageLua),
-		browse:      newScript("browse", "no-writes", "local WITH_RECORDS = false\n", pageLua),
+		page:        newScript("page", "no-writes", "local WITH_RECORDS, HEAD = true, 0\n", pageLua),
+		browse:      newScript("browse", "no-writes", "local WITH_RECORDS, HEAD = false, 0\n", pageLua),
 		countQueue:  newScript("count_queue", "no-writes", "", countQueueLua),
 		pause:       newScript("pause", "allow-oom", "", pauseLua),
 		forgetQueue: newScript("forget_queue", "allow-oom", "", forgetQueueLua),
@@ -113,6 +113,7 @@ func newScripts(confirms bool) scripts {
 		put:         newScript("put", "allow-oom", "", putLua),
 		confirm:     newScript("confirm", "allow-oom", "", confirmLua),
 		auditTurn:   newScript("audit_turn", "allow-oom", "", auditTurnLua),
+		auditPage:   newScript("audit_page", "no-writes", fmt.Sprintf("local WITH_RECORDS, HEAD = true, %d\n", auditHead), pageLua),
 		auditMend:   newScript("audit_mend", "allow-oom", "", auditMendLua),
 		auditQueue:  newScript("audit_queue", "allow-oom", "", auditQueueLua),
 		auditCounts: newScript("audit_counts", "allow-oom", "", auditCountsLua),
@@ -124,7 +125,7 @@ func newScripts(confirms bool) scripts {
 func (s *scripts) all() []*script {
 	return []*script{
 		s.create, s.change, s.claim, s.page, s.browse, s.countQueue, s.pause, s.forgetQueue, s.forgetGroup, s.put, s.confirm,
-		s.auditTurn, s.auditMend, s.auditQueue, s.auditCounts, s.auditPrint, s.auditGroup,
+		s.auditTurn, s.auditPage, s.auditMend, s.auditQueue, s.auditCounts, s.auditPrint, s.auditGroup,
 	}
 }
 

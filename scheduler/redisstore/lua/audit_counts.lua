@@ -24,10 +24,21 @@ end
 if (call('GET', KEYS[2]) or '0') ~= ARGV[2] or now < tonumber(ARGV[3]) then
   return {0}
 end
+-- isCount says whether a count is one that can be added to: another would fail the script
+-- half-way.
+local function isCount(text)
+  local n = string.match(text, '^%-?%d+$') and tonumber(text)
+  return n and math.abs(n) <= 2 ^ 53 and string.format('%.0f', n + 0) == text
+end
+
+call('HLEN', KEYS[1])
+if not isCount(ARGV[2]) then
+  call('SET', KEYS[2], 0)
+end
 call('INCR', KEYS[2])
 for i = 4, #ARGV, 2 do
   local field = ARGV[i]
-  if not string.match(call('HGET', KEYS[1], field) or '0', '^%-?%d+$') then
+  if not isCount(call('HGET', KEYS[1], field) or '0') then
     -- What is no number counted for nothing.
     call('HDEL', KEYS[1], field)
   end

@@ -38,14 +38,24 @@ end
 if #ARGV == 2 or not changed or changed >= tonumber(ARGV[3]) then
   return {0, 0}
 end
+-- count reads a count, 0 where it is none that can be added to.
 local function count(text)
-  return math.max(0, tonumber(text or nil) or 0)
+  local n = text and string.match(text, '^%d+$') and tonumber(text)
+  if not n or n > 2 ^ 53 or string.format('%.0f', n) ~= text then
+    return 0
+  end
+  return n
 end
 local i, pending = tonumber(ARGV[4]), tonumber(ARGV[5])
 local c, f = count(was[2]), count(was[3])
-local t = c + f + i + pending
-if tonumber(was[1] or nil) == t and tonumber(was[4] or nil) == i then
+local right = true
+local want = {c + f + i + pending, c, f, i}
+for n, v in ipairs(want) do
+  want[n] = string.format('%.0f', v)
+  right = right and (was[n] or '0') == want[n]
+end
+if right then
   return {0, 0}
 end
-call('HSET', group, 't', t, 'c', c, 'f', f, 'i', i)
-return {0, 1, count(was[4]), (tonumber(was[1] or nil) or 0) - c - f - count(was[4])}
+call('HSET', group, 't', want[1], 'c', want[2], 'f', want[3], 'i', want[4])
+return {0, 1, count(was[4]), count(was[1]) - c - f - count(was[4])}

@@ -18,7 +18,12 @@ if not explicit then
   now = t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
-local ends, whose = string.match(call('GET', KEYS[1]) or '', '^(%d+) (.*)$')
+local kept = redis.pcall('GET', KEYS[1])
+if type(kept) == 'table' then
+  -- It is no turn, but of another type.
+  call('UNLINK', KEYS[1])
+end
+local ends, whose = string.match(type(kept) == 'string' and kept or '', '^(%d+) (.*)$')
 if whose and whose ~= ARGV[2] and tonumber(ends) > now then
   return {0}
 end

@@ -1,7 +1,8 @@
 -- Reads a page of an index, in its order. Writes nothing.
 --
--- Two scripts are made of this file, which differ in WITH_RECORDS: one reads the tasks
--- whose time is not after now, the other the places alone, of whatever time.
+-- Three scripts are made of this file. With WITH_RECORDS, one reads the tasks whose time is
+-- not after now; one reads the same of the first HEAD bytes of each, where that is not 0;
+-- and without, one reads the places alone, of whatever time.
 --
 -- KEYS   1 the index
 -- ARGV   1 time and
@@ -11,7 +12,7 @@
 --        4 now in ms, 0 to ask for the time
 --        5 what the members follow in the names of their tasks
 -- Result with records: now, the earliest time after now ('' for none), then per task its
---        member, its time, and its record (false where there is none)
+--        member, its time, and its record (false where there is none), or the head of it
 --        without: how many places follow the page, then per place its member and its time
 -- Bound  O(log of the index + page); the caller asks for at most 100 tasks, 1,000 places
 --
@@ -70,7 +71,19 @@ for i = 1, #entries, 2 do
 end
 local next = call('ZRANGE', index, '(' .. string.format('%.0f', now), '+inf', 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES')
 local reply = {now, next[2] or ''}
-if #tasks > 0 then
+if HEAD > 0 then
+  for i, task in ipairs(tasks) do
+    local rec = redis.pcall('GETRANGE', task, 0, HEAD - 1)
+    if type(rec) == 'table' then
+      if not string.find(rec.err, 'WRONGTYPE', 1, true) then
+        return rec
+      end
+      rec = false
+    end
+    local n = #reply
+    reply[n + 1], reply[n + 2], reply[n + 3] = found[i], times[i], rec
+  end
+elseif #tasks > 0 then
   for i, rec in ipairs(call('MGET', unpack(tasks))) do
     local n = #reply
     reply[n + 1], reply[n + 2], reply[n + 3] = found[i], times[i], rec
