@@ -2,6 +2,8 @@ package heap_test
 
 import (
 	"log/slog"
+	"math"
+	"runtime"
 	"runtime/debug"
 	"testing"
 
@@ -24,5 +26,26 @@ func TestTune(t *testing.T) {
 	}
 	if got := debug.SetMemoryLimit(-1); got != limit {
 		t.Errorf("the limit of memory is %d; want %d", got, limit)
+	}
+}
+
+//nolint:paralleltest // it is about what all tests share
+func TestReserveNeedsRoom(t *testing.T) {
+	percent, limit := debug.SetGCPercent(100), debug.SetMemoryLimit(-1)
+	t.Cleanup(func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	})
+	t.Setenv("GOMEMLIMIT", "set")
+	for limit, want := range map[int64]bool{math.MaxInt64: true, 256 << 20: true, 256<<20 - 1: false} {
+		debug.SetMemoryLimit(limit)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		release := heap.Tune(slog.New(slog.DiscardHandler))
+		runtime.ReadMemStats(&after)
+		release()
+		if got := after.TotalAlloc-before.TotalAlloc >= 32<<20; got != want {
+			t.Errorf("within %d bytes there is a reserve: %t; want %t", limit, got, want)
+		}
 	}
 }
