@@ -39,20 +39,18 @@ func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
 }
 
 func (s *Server) unaryHandler(handle grpc.MethodHandler, unary grpc.UnaryServerInterceptor) grpc.StreamHandler {
-	return func(srv any, stream grpc.ServerStream) error {
+	return func(srv any, stream grpc.ServerStream) (err error) {
 		ctx := stream.Context()
-		conn := connOf(ctx)
-		conn.await()
-		come := false
-		defer func() { conn.ended(ctx, come) }()
-		reply, err := handle(srv, ctx, func(m any) error {
-			err := stream.RecvMsg(m)
-			if err == nil {
-				come = true
-				conn.arrived(m)
+		call := begin(stream, true)
+		defer func() {
+			// Of what is outside the interceptor, which recovers for itself.
+			if p := recover(); p != nil {
+				err = s.panicked(ctx, p)
+				s.takeBack(ctx)
 			}
-			return err //nolint:wrapcheck // it is gRPC's own status
-		}, unary)
+			call.end(ctx)
+		}()
+		reply, err := handle(srv, ctx, call.RecvMsg, unary)
 		if err == nil {
 			err = stream.SendMsg(reply)
 		}

@@ -75,8 +75,11 @@ func (c *checker) sameNamespace(batch, own string) {
 // batch checks a batch as a whole.
 func (c *checker) batch(r *retryv1.BatchReportRequest) (namespace string) {
 	namespace = c.namespace(r.GetNamespace())
-	if n := len(r.GetReports()); n < 1 || n > maxBatch {
-		c.add("reports", "has %d entries; allowed: 1 to %d", n, maxBatch)
+	if n := len(r.GetReports()); n > maxBatch {
+		// How many more is not known: the codec has left them out.
+		c.add("reports", "has more than %d entries; allowed: 1 to %[1]d", maxBatch)
+	} else if n < 1 {
+		c.add("reports", "is empty; allowed: 1 to %d entries", maxBatch)
 	}
 	return namespace
 }

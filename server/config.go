@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 )
 
 // Config is what a Server needs to know. The zero value of a field is the
@@ -32,7 +33,8 @@ type Config struct {
 	MaxConnections int
 	// MaxStreams is how many streams may be open at a time; one more is refused as
 	// UNAVAILABLE with TOO_MANY_STREAMS. An idle one takes some 45 KB. Default 6,000.
-	// Of connections and of streams one host, which is an IP address, may have half.
+	// Of connections and of streams one host, which is an IPv4 address or 64 bits of
+	// an IPv6 one, may have half.
 	MaxStreams int
 	// DrainTimeout is how long calls and streams may take to end when the server
 	// is told to stop. Default 20 s.
@@ -87,6 +89,9 @@ func (c Config) Validate() error {
 func (c Config) withDefaults() Config {
 	if c.Log == nil {
 		c.Log = slog.Default()
+	}
+	if c.Credentials == nil {
+		c.Credentials = insecure.NewCredentials()
 	}
 	if c.MaxConnections == 0 {
 		c.MaxConnections = DefaultMaxConnections

@@ -2,15 +2,12 @@ package server
 
 import (
 	"context"
-	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/peer"
-	"google.golang.org/protobuf/proto"
 )
 
 const (
@@ -19,11 +16,12 @@ const (
 	// client nothing.
 	maxTakenBack = 1000
 	// maxUnfinished is how many bytes of messages that have not come to their ends
-	// the server holds. Beyond it, connections are closed that have more of them
-	// than one message.
+	// the server holds. Beyond it, the host that has most of them loses the
+	// connection that has most.
 	maxUnfinished = 128 << 20
-	// perMessage is more than the frames around a small message take.
-	perMessage = 128
+	// hostBits are what the addresses of one host have in common, where it has more
+	// than one: whoever has an IPv6 address has 2^64 of them.
+	hostBits = 64
 )
 
 // boundedListener keeps the connections below a limit, in total and for each
@@ -43,9 +41,9 @@ type boundedListener struct {
 
 // host is whom connections come from.
 type host struct {
-	// connections is guarded by the listener.
-	connections int
-	streams     atomic.Int64
+	// conns is guarded by the listener.
+	conns   map[*boundedConn]struct{}
+	streams atomic.Int64
 }
 
 func newBoundedListener(lis net.Listener, most int, c *counters) *boundedListener {
@@ -73,16 +71,16 @@ func (l *boundedListener) admit(conn net.Conn) *boundedConn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h := l.hosts[name]
-	if l.open >= l.most || h != nil && name != "" && h.connections >= half(l.most) {
+	if l.open >= l.most || h != nil && name != "" && len(h.conns) >= half(l.most) {
 		return nil
 	}
 	if h == nil {
-		h = &host{}
+		h = &host{conns: make(map[*boundedConn]struct{})}
 		l.hosts[name] = h
 	}
-	h.connections++
-	l.open++
 	c := &boundedConn{Conn: conn, from: l, opened: time.Now(), hostName: name, host: h}
+	h.conns[c] = struct{}{}
+	l.open++
 	c.takenBackAt.Store(time.Now().UnixNano())
 	return c
 }
@@ -91,9 +89,44 @@ func (l *boundedListener) left(c *boundedConn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open--
-	if c.host.connections--; c.host.connections == 0 {
+	if delete(c.host.conns, c); len(c.host.conns) == 0 {
 		delete(l.hosts, c.hostName)
 	}
+}
+
+// relieve closes connections for as long as all hold too much together.
+func (l *boundedListener) relieve() {
+	for l.unfinished.Load() > maxUnfinished {
+		c := l.greediest()
+		if c == nil {
+			return
+		}
+		c.expel()
+	}
+}
+
+// greediest is the connection that holds most, of the host that holds most: a
+// client that sends one large message is not to pay for one that has thousands of
+// connections with a small one each. It is nil when nobody holds anything.
+func (l *boundedListener) greediest() *boundedConn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var worst *boundedConn
+	var most int64
+	for _, h := range l.hosts {
+		var all, own int64
+		var first *boundedConn
+		for c := range h.conns {
+			held := c.held.Load()
+			if all += held; held > own {
+				own, first = held, c
+			}
+		}
+		if all > most {
+			most, worst = all, first
+		}
+	}
+	return worst
 }
 
 // half of a limit is what one host may have.
@@ -106,7 +139,10 @@ func hostOf(addr net.Addr) string {
 	if !ok {
 		return ""
 	}
-	return tcp.IP.String()
+	if ip := tcp.IP.To4(); ip != nil {
+		return ip.String()
+	}
+	return tcp.IP.Mask(net.CIDRMask(hostBits, 8*net.IPv6len)).String()
 }
 
 // boundedConn watches over what comes by a connection.
@@ -118,10 +154,9 @@ type boundedConn struct {
 	host     *host
 	once     sync.Once
 
-	// awaited are the unary calls whose messages have not come, streams those that
-	// are open; unfinished is, more or less, how much has come of messages that have
-	// no end yet.
-	awaited, streams, unfinished atomic.Int64
+	// account is of messages without ends, held how much memory they take.
+	account account
+	held    atomic.Int64
 	// takenBack counts the calls that the client took back, takenBackAt is when
 	// their number was last a multiple of the limit.
 	takenBack, takenBackAt atomic.Int64
@@ -135,19 +170,6 @@ func (c *boundedConn) RemoteAddr() net.Addr { return connAddr{c.Conn.RemoteAddr(
 type connAddr struct {
 	net.Addr
 	conn *boundedConn
-}
-
-// Read reads from the connection, and closes it when it holds too much while all
-// hold too much.
-func (c *boundedConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if n > 0 {
-		own := c.unfinished.Add(int64(n))
-		if c.from.unfinished.Add(int64(n)) > maxUnfinished && own > maxMessageBytes {
-			c.expel()
-		}
-	}
-	return n, err
 }
 
 // expel closes the connection of a client that hurts others.
@@ -187,63 +209,9 @@ func (c *boundedConn) age() time.Duration {
 	return time.Since(c.opened)
 }
 
-// await counts a unary call, whose message is to come.
-func (c *boundedConn) await() {
-	if c != nil {
-		c.awaited.Add(1)
-	}
-}
-
-// arrived takes a unary call's message from what is unfinished.
-func (c *boundedConn) arrived(m any) {
-	if c == nil {
-		return
-	}
-	c.finished(m)
-	c.awaited.Add(-1)
-	c.settleIdle()
-}
-
-// ended counts the end of a unary call, whose message has come or has not, and
-// closes the connection of a client that takes back too many.
-func (c *boundedConn) ended(ctx context.Context, come bool) {
-	if c == nil {
-		return
-	}
-	if !come {
-		c.awaited.Add(-1)
-		c.settleIdle()
-	}
-	c.count(ctx)
-}
-
-// finished takes a message that has come to its end from what is unfinished.
-func (c *boundedConn) finished(m any) {
-	msg, ok := m.(proto.Message)
-	if !ok {
-		return
-	}
-	take := int64(proto.Size(msg)) + perMessage
-	for {
-		held := c.unfinished.Load()
-		if c.unfinished.CompareAndSwap(held, held-min(take, held)) {
-			c.from.unfinished.Add(-min(take, held))
-			return
-		}
-	}
-}
-
-// settleIdle takes what is left for what it is, frames around messages and the
-// beginnings of those that will have no end, when no message is to come.
-func (c *boundedConn) settleIdle() {
-	if c.awaited.Load() == 0 && c.streams.Load() == 0 {
-		c.settle()
-	}
-}
-
-// count closes the connection of a client that takes back too many calls.
-func (c *boundedConn) count(ctx context.Context) {
-	if !errors.Is(ctx.Err(), context.Canceled) || c.takenBack.Add(1)%maxTakenBack != 0 {
+// tookBack closes the connection of a client that takes back too many calls.
+func (c *boundedConn) tookBack() {
+	if c.takenBack.Add(1)%maxTakenBack != 0 {
 		return
 	}
 	now := time.Now().UnixNano()
@@ -251,28 +219,3 @@ func (c *boundedConn) count(ctx context.Context) {
 		c.expel()
 	}
 }
-
-// countedStream is a stream of a connection that is watched over.
-type countedStream struct {
-	grpc.ServerStream
-	conn *boundedConn
-}
-
-// RecvMsg receives a message.
-func (s *countedStream) RecvMsg(m any) error {
-	err := s.ServerStream.RecvMsg(m)
-	if err == nil {
-		s.conn.finished(m)
-	}
-	return err //nolint:wrapcheck // it is gRPC's own status
-}
-
-// streamEnded counts the end of a stream.
-func (c *boundedConn) streamEnded(ctx context.Context) {
-	c.streams.Add(-1)
-	c.settleIdle()
-	c.count(ctx)
-}
-
-// settle holds nothing any more.
-func (c *boundedConn) settle() { c.from.unfinished.Add(-c.unfinished.Swap(0)) }

@@ -55,7 +55,7 @@ func (s *Server) stream() grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		start := time.Now()
 		err := guard(srv, stream, info, func(srv any, stream grpc.ServerStream) error {
-			return s.failures.status(stream.Context(), s.serveStream(srv, stream, info.FullMethod, handler))
+			return s.failures.status(stream.Context(), s.serveStream(srv, stream, info, handler))
 		})
 		if !s.logs(stream.Context(), err) {
 			return err
@@ -65,8 +65,8 @@ func (s *Server) stream() grpc.StreamServerInterceptor {
 }
 
 // serveStream calls the handler, if the server is open and has room.
-func (s *Server) serveStream(srv any, stream grpc.ServerStream, method string, handler grpc.StreamHandler) error {
-	if err := s.gate(method); err != nil {
+func (s *Server) serveStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if err := s.gate(info.FullMethod); err != nil {
 		return err
 	}
 	leave, err := s.enter(stream.Context())
@@ -74,12 +74,9 @@ func (s *Server) serveStream(srv any, stream grpc.ServerStream, method string, h
 		return err
 	}
 	defer leave()
-	if conn := connOf(stream.Context()); conn != nil {
-		conn.streams.Add(1)
-		defer conn.streamEnded(stream.Context())
-		stream = &countedStream{stream, conn}
-	}
-	return handler(srv, stream)
+	counted := begin(stream, !info.IsClientStream)
+	defer counted.end(stream.Context())
+	return handler(srv, counted)
 }
 
 func logOptions() []logging.Option {

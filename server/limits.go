@@ -22,7 +22,7 @@ const (
 // limits are gRPC's defaults that would let one client hurt all others, made
 // tighter.
 func (s *Server) limits() []grpc.ServerOption {
-	opts := []grpc.ServerOption{
+	return []grpc.ServerOption{
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxRecvMsgSize(maxMessageBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
@@ -40,11 +40,9 @@ func (s *Server) limits() []grpc.ServerOption {
 		grpc.InTapHandle(s.boundArrival),
 		grpc.WaitForHandlers(true),
 		grpc.NumStreamWorkers(streamWorkers),
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.Creds(watchingCredentials{s.cfg.Credentials}),
 	}
-	if s.cfg.Credentials != nil {
-		opts = append(opts, grpc.Creds(s.cfg.Credentials))
-	}
-	return opts
 }
 
 // enter makes room for a stream, which leave gives back.

@@ -5,6 +5,8 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
@@ -143,6 +146,63 @@ func TestStreamsAreCapped(t *testing.T) {
 		t.Errorf("after one has gone: %v", err)
 	}
 }
+
+// TestUnaryCallsAreNoStreams has calls come while there is no room for a stream:
+// gRPC knows them as streams, of one message each way, but must not treat them so.
+func TestUnaryCallsAreNoStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := setup(t, server.Config{MaxStreams: 1})
+		stream, err := healthpb.NewHealthClient(s.dial()).Watch(t.Context(), &healthpb.HealthCheckRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.queues.ListQueues(s.ctx(), &retryv1.ListQueuesRequest{}); err != nil {
+			t.Errorf("a call beside the one stream that there may be: %v", err)
+		}
+		synctest.Wait()
+		if got := strings.Count(s.log.String(), `"method":"retry.v1.QueueService/ListQueues"`); got != 1 {
+			t.Errorf("it was logged %d times, want once: %s", got, s.log.String())
+		}
+	})
+}
+
+// TestRefusedCallsAreNotTakenBack sends what cannot be decoded, as often as nobody
+// may take calls back.
+func TestRefusedCallsAreNotTakenBack(t *testing.T) {
+	t.Parallel()
+	srv, addr := listen(t, server.Config{})
+	conn := connectFrom(t, 1, addr)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 500 {
+				err := conn.Invoke(t.Context(), retryv1.TaskService_GetTask_FullMethodName, "", nil, grpc.ForceCodecV2(broken{}))
+				if status.Code(err) != codes.Internal {
+					t.Errorf("got %v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := srv.Counters().AbusedConnections; got != 0 {
+		t.Errorf("%d abused connections were counted, want none", got)
+	}
+}
+
+// broken is a codec of which every message is the same broken one.
+type broken struct{}
+
+func (broken) Name() string { return "proto" }
+
+func (broken) Marshal(any) (mem.BufferSlice, error) {
+	return mem.BufferSlice{mem.SliceBuffer("\xff\xff")}, nil
+}
+
+func (broken) Unmarshal(mem.BufferSlice, any) error { return nil }
 
 func TestStreamsMustBeOpened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,0 +1,66 @@
+package server
+
+import (
+	"google.golang.org/grpc/encoding"
+	encodingproto "google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+)
+
+const (
+	// prefixBytes is what gRPC puts in front of each message.
+	prefixBytes = 5
+	// reportsField is the number of BatchReportRequest.reports.
+	reportsField = 2
+)
+
+// arrival is a message that is to be received. The codec knows what to do with it.
+type arrival struct {
+	msg any
+	// bytes is how many the message was when it came, which it need not be when it
+	// is encoded again.
+	bytes int
+}
+
+// codec is gRPC's own, but that it tells an arrival how long its message was, and
+// decodes of a batch no more reports than show that there are too many: an empty
+// one takes 2 bytes on its way and fifty in memory.
+type codec struct{ encoding.CodecV2 }
+
+func newCodec() codec { return codec{encoding.GetCodecV2(encodingproto.Name)} }
+
+// Unmarshal decodes data into v, which is a message or an arrival of one.
+func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
+	if in, ok := v.(*arrival); ok {
+		in.bytes += prefixBytes + data.Len()
+		v = in.msg
+	}
+	batch, ok := v.(*retryv1.BatchReportRequest)
+	if !ok || data.Len() <= 2*maxBatch {
+		return c.CodecV2.Unmarshal(data, v)
+	}
+	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
+	defer buf.Free()
+	return proto.Unmarshal(cutBatch(buf.ReadOnlyData()), batch)
+}
+
+// cutBatch cuts an encoded batch behind the first report that is too many.
+func cutBatch(body []byte) []byte {
+	reports := 0
+	for at := 0; at < len(body); {
+		number, _, n := protowire.ConsumeField(body[at:])
+		if n < 0 {
+			return body // the decoder says what is wrong with it
+		}
+		at += n
+		if number == reportsField {
+			if reports++; reports > maxBatch {
+				return body[:at]
+			}
+		}
+	}
+	return body
+}

@@ -1,0 +1,143 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
+)
+
+// account is of what has come by a connection of messages that have no end yet.
+type account struct {
+	mu sync.Mutex
+	// awaited are the calls and streams of which more is to come.
+	awaited int
+	// bytes is how much has come, tiny in how many frames that hold next to nothing,
+	// at most.
+	bytes, tiny int
+	closed      bool
+}
+
+// add changes the account of a connection, and with it the sum of all.
+func (c *boundedConn) add(awaited, bytes, tiny int) {
+	if c == nil {
+		return
+	}
+	a := &c.account
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.awaited += awaited
+	a.bytes = max(a.bytes+bytes, 0)
+	if a.closed || awaited < 0 && a.awaited == 0 {
+		// What is left are the beginnings of messages that will have no end.
+		a.bytes = 0
+	}
+	// There is something in each of them.
+	a.tiny = min(max(a.tiny+tiny, 0), a.bytes)
+	held := int64(a.bytes + a.tiny*tinyFrame)
+	c.from.unfinished.Add(held - c.held.Swap(held))
+}
+
+// settle holds nothing any more, whatever a read beside it still brings.
+func (c *boundedConn) settle() {
+	c.account.mu.Lock()
+	c.account.closed = true
+	c.account.mu.Unlock()
+	c.add(0, 0, 0)
+}
+
+// watchingCredentials watch over what comes by the connections that they have set
+// up, where it can be read.
+type watchingCredentials struct {
+	credentials.TransportCredentials
+}
+
+// ServerHandshake sets up a connection.
+func (w watchingCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := w.TransportCredentials.ServerHandshake(raw)
+	if bounded, ok := raw.(*boundedConn); ok && err == nil {
+		conn = &watchedConn{Conn: conn, bounded: bounded, frames: newFrames()}
+	}
+	return conn, info, err //nolint:wrapcheck // gRPC knows some of them by what they are
+}
+
+// watchedConn counts what comes of messages.
+type watchedConn struct {
+	net.Conn
+	bounded *boundedConn
+	frames  frames
+}
+
+// Read reads from the connection, and has some closed when all hold too much.
+func (c *watchedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if bytes, tiny := c.frames.read(p[:n]); bytes > 0 || tiny > 0 {
+		c.bounded.add(0, bytes, tiny)
+		c.bounded.from.relieve()
+	}
+	return n, err
+}
+
+// countedStream is a call, or a stream, of a connection that is watched over,
+// which it need not have.
+type countedStream struct {
+	grpc.ServerStream
+	conn *boundedConn
+	// single says that one message is to come, and come that it has.
+	single, come bool
+	// in is the message that is being received.
+	in arrival
+	// refused says that gRPC has ended it, since what came could not be taken.
+	refused atomic.Bool
+}
+
+// begin begins to watch over a call, whose end has to be called.
+func begin(stream grpc.ServerStream, single bool) *countedStream {
+	s := &countedStream{ServerStream: stream, conn: connOf(stream.Context()), single: single}
+	s.conn.add(1, 0, 0)
+	return s
+}
+
+// RecvMsg receives a message.
+func (s *countedStream) RecvMsg(m any) error {
+	if s.conn == nil {
+		return s.ServerStream.RecvMsg(m) //nolint:wrapcheck // it is gRPC's own status
+	}
+	s.in.msg = m
+	err := s.ServerStream.RecvMsg(&s.in)
+	over := 0
+	if err == nil && s.single && !s.come {
+		s.come, over = true, -1
+	}
+	if err == nil || s.in.bytes > 0 {
+		// It came in one frame at least.
+		s.conn.add(over, -s.in.bytes, -1)
+	}
+	s.in = arrival{}
+	if err != nil && !errors.Is(err, io.EOF) && status.Code(err) != codes.Canceled {
+		s.refused.Store(true)
+	}
+	return err //nolint:wrapcheck // it is gRPC's own status
+}
+
+// end ends the watch, and closes the connection of a client that takes back too
+// many calls.
+func (s *countedStream) end(ctx context.Context) {
+	if s.conn == nil {
+		return
+	}
+	if !s.come {
+		s.conn.add(-1, 0, 0)
+	}
+	// gRPC ends what it has refused just as if the client had taken it back.
+	if errors.Is(ctx.Err(), context.Canceled) && !s.refused.Load() {
+		s.conn.tookBack()
+	}
+}
