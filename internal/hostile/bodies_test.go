@@ -23,11 +23,12 @@ import (
 
 func bodyAttacks() []attack {
 	return []attack{
-		{"bodies of 5 MB", sending(5_000_000, codes.ResourceExhausted)},
-		{"gzip bombs", sending(100_000_000, codes.Unimplemented, grpc.UseCompressor(gzip.Name))},
-		{"messages nested 100,000 deep", nested},
-		{"full batches", fullBatches},
-		{"bodies that never end", unfinishedBodies},
+		{name: "bodies of 5 MB", run: sending(5_000_000, codes.ResourceExhausted)},
+		{name: "gzip bombs", run: sending(100_000_000, codes.Unimplemented, grpc.UseCompressor(gzip.Name))},
+		{name: "messages nested 100,000 deep", run: nested},
+		{name: "full batches", run: fullBatches},
+		{name: "bodies that never end", run: unfinishedBodies(4, 900)},
+		{name: "one body that never ends on each of 1,500 connections", run: unfinishedBodies(1500, 1)},
 	}
 }
 
@@ -90,40 +91,44 @@ func fullBatches(ctx context.Context, a *assailant) error {
 }
 
 // unfinishedBodies leaves calls alone just before their messages end, which by
-// then are held in memory.
-func unfinishedBodies(ctx context.Context, a *assailant) error {
-	const conns, calls, size = 4, 900, 500_000
-	var wg sync.WaitGroup
-	for range conns {
-		transport := &http.Transport{
-			Protocols:   new(http.Protocols),
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return a.connect(ctx) },
+// then are held in memory, as many on each connection.
+func unfinishedBodies(conns, calls int) func(context.Context, *assailant) error {
+	return func(ctx context.Context, a *assailant) error {
+		var wg sync.WaitGroup
+		for range conns {
+			transport := &http.Transport{
+				Protocols:   new(http.Protocols),
+				DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return a.connect(ctx) },
+			}
+			transport.Protocols.SetUnencryptedHTTP2(true)
+			for range calls {
+				wg.Go(func() { a.unfinishedBody(ctx, transport) })
+			}
 		}
-		transport.Protocols.SetUnencryptedHTTP2(true)
-		for range calls {
-			wg.Go(func() {
-				head := binary.BigEndian.AppendUint32([]byte{0}, size)
-				body := &unfinished{ctx: ctx, head: head, left: size - 1}
-				req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+a.addr+retryv1.RetryService_BatchReport_FullMethodName, body)
-				if err != nil {
-					return
-				}
-				req.Header.Set("Content-Type", "application/grpc")
-				req.Header.Set("Te", "trailers")
-				resp, err := transport.RoundTrip(req)
-				if err == nil {
-					_, _ = io.Copy(io.Discard, resp.Body)
-					_ = resp.Body.Close()
-					a.saw(1, "ended with grpc-status %s", cmp.Or(resp.Trailer.Get("Grpc-Status"), resp.Header.Get("Grpc-Status")))
-				} else if ctx.Err() == nil {
-					a.saw(1, "ended without an answer")
-				}
-				a.saw((size-body.left)>>10, "KiB sent")
-			})
-		}
+		wg.Wait()
+		return nil
 	}
-	wg.Wait()
-	return nil
+}
+
+func (a *assailant) unfinishedBody(ctx context.Context, transport *http.Transport) {
+	const size = 500_000
+	head := binary.BigEndian.AppendUint32([]byte{0}, size)
+	body := &unfinished{ctx: ctx, head: head, left: size - 1}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+a.addr+retryv1.RetryService_BatchReport_FullMethodName, body)
+	if err != nil {
+		return
+	}
+	req.Header.Set("Content-Type", "application/grpc")
+	req.Header.Set("Te", "trailers")
+	resp, err := transport.RoundTrip(req)
+	if err == nil {
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		a.saw(1, "ended with grpc-status %s", cmp.Or(resp.Trailer.Get("Grpc-Status"), resp.Header.Get("Grpc-Status")))
+	} else if ctx.Err() == nil {
+		a.saw(1, "ended without an answer")
+	}
+	a.saw((size-body.left)>>10, "KiB sent")
 }
 
 // unfinished is a body whose last byte never comes.

@@ -16,10 +16,10 @@ func connectionAttacks() []attack {
 		return func(ctx context.Context, a *assailant) error { return a.manyConnections(ctx, sent) }
 	}
 	return []attack{
-		{"6,000 connections that say nothing", opening("")},
-		{"6,000 connections with half a preface", opening(http2.ClientPreface[:len(http2.ClientPreface)/2])},
-		{"6,000 connections without settings", opening(http2.ClientPreface)},
-		{"connections opened and closed", churn},
+		{name: "6,000 connections that say nothing", run: opening("")},
+		{name: "6,000 connections with half a preface", run: opening(http2.ClientPreface[:len(http2.ClientPreface)/2])},
+		{name: "6,000 connections without settings", run: opening(http2.ClientPreface)},
+		{name: "connections opened and closed", run: churn},
 	}
 }
 

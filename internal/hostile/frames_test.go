@@ -3,6 +3,7 @@ package hostile_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,17 +19,18 @@ func frameAttacks() []attack {
 		return func(ctx context.Context, a *assailant) error { return a.flood(ctx, frame) }
 	}
 	return []attack{
-		{"pings", flood(func(c *raw) error { return c.frames.WritePing(false, [8]byte{}) })},
-		{"settings", flood(func(c *raw) error { return c.frames.WriteSettings() })},
-		{"window updates", flood(func(c *raw) error { return c.frames.WriteWindowUpdate(0, 1) })},
-		{"resets", flood(reset(retryv1.RetryService_Subscribe_FullMethodName))},
-		{"resets of calls", flood(reset(retryv1.TaskService_GetTask_FullMethodName))},
-		{"huge headers", flood(hugeHeaders)},
-		{"headers without end", flood(endlessHeaders())},
-		{"noise", flood(func(c *raw) error {
+		{name: "pings", run: flood(func(c *raw) error { return c.frames.WritePing(false, [8]byte{}) })},
+		{name: "settings", run: flood(func(c *raw) error { return c.frames.WriteSettings() })},
+		{name: "window updates", run: flood(func(c *raw) error { return c.frames.WriteWindowUpdate(0, 1) })},
+		{name: "resets", slows: true, run: flood(reset(retryv1.RetryService_Subscribe_FullMethodName))},
+		{name: "resets of calls", slows: true, run: flood(reset(retryv1.TaskService_GetTask_FullMethodName))},
+		{name: "huge headers", run: flood(hugeHeaders)},
+		{name: "headers without end", run: flood(endlessHeaders())},
+		{name: "noise", run: flood(func(c *raw) error {
 			_, err := c.Write(bytes.Repeat([]byte(secret), 1000))
 			return err
 		})},
+		{name: "bodies in frames of one byte", run: flood(tinyFrames)},
 	}
 }
 
@@ -75,6 +77,27 @@ func reset(method string) func(c *raw) error {
 		}
 		return c.frames.WriteRSTStream(id, http2.ErrCodeCancel)
 	}
+}
+
+// tinyFrames begins a call whose message never ends, and comes in frames of which
+// each takes far more memory than what is in it.
+func tinyFrames(c *raw) error {
+	const size, most = 500_000, 60_000 // that many may come before the server asks for more
+	id := c.next
+	c.next += 2
+	var sent bytes.Buffer
+	out := http2.NewFramer(&sent, nil)
+	err := out.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.headers(retryv1.RetryService_BatchReport_FullMethodName), EndHeaders: true})
+	if err == nil {
+		err = out.WriteData(id, false, binary.BigEndian.AppendUint32([]byte{0}, size))
+	}
+	for n := 0; err == nil && n < most; n++ {
+		err = out.WriteData(id, false, []byte{0})
+	}
+	if err == nil {
+		_, err = c.Write(sent.Bytes())
+	}
+	return err
 }
 
 // hugeHeaders begins a call with 1 MiB of headers.

@@ -26,6 +26,11 @@ const (
 `
 	// maxMemory is what the server may take, whatever is done to it.
 	maxMemory = 512 << 20
+	// judgedFrom is how long attacks must last for their figures to mean something.
+	judgedFrom = 5 * time.Second
+	// goodAnswer is how long answers may take at the 99th percentile in any case;
+	// beyond, not more than twice as long as before the attack.
+	goodAnswer = 50 * time.Millisecond
 )
 
 // victim is the server under attack.
@@ -101,6 +106,9 @@ func TestHostileClients(t *testing.T) {
 			during := g.look()
 			row(at.name, before.reports, during.reports, times(before.reports, during.reports),
 				before.lateness, during.lateness, times(before.lateness, during.lateness), v.memory(t, "VmRSS")>>20, seen)
+			if most := max(goodAnswer, 2*before.reports.p99); judged() && !at.slows && during.reports.p99 > most {
+				t.Errorf("one in a hundred answers took more than %s, want at most %s", during.reports.p99, most)
+			}
 		})
 	}
 	peak := v.memory(t, "VmHWM")
@@ -118,6 +126,10 @@ func TestHostileClients(t *testing.T) {
 		}
 	}
 }
+
+// judged says whether it matters how long answers took: short attacks and the race
+// detector make their figures those of chance.
+func judged() bool { return *window >= judgedFrom && !raceEnabled }
 
 // times says by how much the 99th percentile has grown.
 func times(before, during quantiles) string {

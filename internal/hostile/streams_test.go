@@ -17,15 +17,15 @@ import (
 
 func streamAttacks() []attack {
 	return []attack{
-		{"12,000 streams of one queue", func(ctx context.Context, a *assailant) error {
+		{name: "12,000 streams of one queue", slows: true, run: func(ctx context.Context, a *assailant) error {
 			return a.manyStreams(ctx, func(int) string { return secret })
 		}},
-		{"12,000 streams of a queue each", func(ctx context.Context, a *assailant) error {
+		{name: "12,000 streams of a queue each", slows: true, run: func(ctx context.Context, a *assailant) error {
 			return a.manyStreams(ctx, func(i int) string { return fmt.Sprintf("%s-%d", secret, i) })
 		}},
-		{"streams past the cap of a connection", pastTheCap},
-		{"streams never opened", unopenedStreams},
-		{"a worker that reads nothing", deafWorker},
+		{name: "streams past the cap of a connection", slows: true, run: pastTheCap},
+		{name: "streams never opened", slows: true, run: unopenedStreams},
+		{name: "a worker that reads nothing", run: deafWorker},
 	}
 }
 
