@@ -39,8 +39,13 @@ type Figures struct {
 	LostReports  int `json:"lost_reports"`
 	LostOutcomes int `json:"lost_outcomes"`
 	LostClaims   int `json:"lost_claims"`
+	// Executions are what the store has done, by what it keeps: failures and successes
+	// recorded, and deliveries of what they are of. Operations are how much of it
+	// somebody has asked for or got: an attempt's outcome, and a hand-out.
+	Executions int `json:"executions"`
+	Operations int `json:"operations"`
 	// Doubled are attempts with more than one effect, Early are hand-outs before
-	// their time, Overlaps leases of one attempt at the same time, StaleTaken
+	// their time, Overlaps leases of one task at the same time, StaleTaken
 	// outcomes that counted though the lease had gone to another, StaleTried all that
 	// was tried under leases that were lost.
 	Doubled    int `json:"double_effects"`
@@ -175,12 +180,15 @@ func (a *audit) lose(acc *account, count *int, at time.Time, what string) {
 func (a *audit) checkHistory(acc *account, task *scheduler.Task) {
 	effects := make(map[int]int)
 	ok := task.State == scheduler.StateSucceeded && len(task.History) == a.plan.Attempts && task.Dropped == 0 && task.Generation == 1
+	a.sum.Operations += len(acc.handouts)
 	for i, rec := range task.History {
+		a.sum.Executions += 1 + rec.Deliveries
 		ok = ok && rec.Attempt == i+1 && rec.Success == (rec.Attempt == a.plan.Attempts)
 		if effects[rec.Attempt]++; effects[rec.Attempt] == 2 {
 			a.sum.Doubled++
 		}
 	}
+	a.sum.Operations += len(effects)
 	if !ok {
 		a.problem(acc, "I2, I6, I8: it has not come to its end by %d failures and a success", a.plan.Attempts-1)
 	}
@@ -264,13 +272,23 @@ func recordOf(task *scheduler.Task, attempt int) *scheduler.AttemptRecord {
 	return &task.History[attempt-1]
 }
 
+// heldAt says whether the worker held the attempt at a moment, as far as it knew.
+func (h *handout) heldAt(at time.Time) bool {
+	return at.Before(h.end) && (h.settled == nil || h.settled.At.After(at))
+}
+
 // checkLater checks a hand-out against those with a later fence: they must have
-// come after its end, and its outcome must not count from then on.
+// come after its end, and its outcome must not count from then on. Where the store has
+// lost what made it a hand-out, which is a problem or not by itself, others may have
+// come meanwhile: this is counted.
 func (a *audit) checkLater(acc *account, x *handout, later []*handout, task *scheduler.Task) {
 	rec := recordOf(task, x.Attempt)
 	for _, y := range later {
 		if y.Attempt < x.Attempt || (y.Attempt == x.Attempt && y.Delivery <= x.Delivery) {
 			// The store knew nothing of x when it made this one.
+			if x.heldAt(y.Claimed) {
+				a.sum.Overlaps++
+			}
 			a.lose(acc, &a.sum.LostClaims, x.At, fmt.Sprintf("delivery %d of attempt %d", x.Delivery, x.Attempt))
 			return
 		}
@@ -286,6 +304,9 @@ func (a *audit) checkLater(acc *account, x *handout, later []*handout, task *sch
 			a.sum.Overlaps++
 			a.problem(acc, "I4: deliveries %d and %d of attempt %d overlap", x.Delivery, y.Delivery, x.Attempt)
 		case y.Claimed.Before(x.end):
+			if x.heldAt(y.Claimed) {
+				a.sum.Overlaps++
+			}
 			a.lose(acc, &a.sum.LostClaims, x.extendedAt, fmt.Sprintf("an extension of delivery %d of attempt %d", x.Delivery, x.Attempt))
 			return
 		}

@@ -268,6 +268,49 @@ func TestWhatMustNotBeIsFound(t *testing.T) {
 	}
 }
 
+// TestOverlapsAreCountedWhereClaimsMayBeLost has the store lose a claim when it may:
+// this is no problem, and who else held the attempt meanwhile is counted all the same.
+func TestOverlapsAreCountedWhereClaimsMayBeLost(t *testing.T) {
+	t.Parallel()
+	first := handed("dead", 2, 1, 200, 201, 0)
+	for name, c := range map[string]struct {
+		change   func(s *scene)
+		overlaps int
+	}{
+		"it is held": {func(s *scene) { s.handouts[0] = first }, 1},
+		"it has been settled": {func(s *scene) {
+			s.handouts[0] = first.settled(ledger.Outcome{Refused: "the lease is lost", LeaseLost: true})
+		}, 0},
+		"it has ended": {func(s *scene) {
+			s.handouts[0] = first
+			s.handouts[1] = handed("w", 2, 1, 200, 1201, 1).settled(*s.handouts[1].outcome)
+		}, 0},
+		"its extension is lost": {func(s *scene) {
+			s.handouts[0] = first
+			s.handouts[1] = handed("w", 2, 2, 200, 1300, 1).settled(*s.handouts[1].outcome)
+			s.task.History[1].Deliveries = 2
+			s.extended = []ledger.Extension{{At: at(500), Token: first.Token, Ends: at(1500)}}
+		}, 1},
+		"an earlier attempt comes again": {func(s *scene) {
+			s.handouts[0] = handed("dead", 3, 1, 400, 401, 0)
+		}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene()
+			s.killed = []string{"dead"}
+			s.windows = []ledger.Window{{From: at(0), To: at(600)}}
+			second := handed("w", 2, 1, 200, 700, 1).settled(*s.handouts[0].outcome)
+			s.handouts = append([]handout{{}, second}, s.handouts[1])
+			s.handouts[2] = handed("w", 3, 1, 400, 2401, 2).settled(*s.handouts[2].outcome)
+			c.change(s)
+			if sum, found := s.audit(t); sum.Overlaps != c.overlaps || sum.LostClaims != 1 || found != "" {
+				t.Errorf("%+v, want %d overlaps and a claim lost:\n%s", sum, c.overlaps, found)
+			}
+		})
+	}
+}
+
 func TestRedeliveriesAreToldOfWhatWasHeld(t *testing.T) {
 	t.Parallel()
 	l := ledger.New()

@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -173,11 +172,6 @@ func (l *Ledger) Tried(t Trial) {
 	l.written()
 }
 
-// AwaitTrials waits until so many things in all were tried under lost leases.
-func (l *Ledger) AwaitTrials(ctx context.Context, n int) error {
-	return l.Await(ctx, fmt.Sprintf("%d things tried under lost leases", n), func() bool { return l.trials >= n })
-}
-
 // Trials is how many things were tried under lost leases.
 func (l *Ledger) Trials() int {
 	l.mu.Lock()
@@ -190,83 +184,6 @@ func (l *Ledger) Killed(via string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.killed[via] = true
-}
-
-// Await waits until ok holds of the ledger, for at most a minute. what is for the
-// error.
-func (l *Ledger) Await(ctx context.Context, what string, ok func() bool) error {
-	patience := time.NewTimer(time.Minute)
-	defer patience.Stop()
-	for {
-		l.mu.Lock()
-		done := ok()
-		if l.changed == nil {
-			l.changed = make(chan struct{})
-		}
-		changed := l.changed
-		l.mu.Unlock()
-		if done {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-patience.C:
-			return fmt.Errorf("no %s within a minute", what)
-		case <-ctx.Done():
-			return fmt.Errorf("no %s: %w", what, context.Cause(ctx))
-		}
-	}
-}
-
-// AwaitAcks waits for n more reports acknowledged to reporters of that name.
-func (l *Ledger) AwaitAcks(ctx context.Context, via string, n int) error {
-	want := l.Acked(via) + n
-	return l.Await(ctx, fmt.Sprintf("%d acknowledged reports via %s", n, via), func() bool { return l.acked[via] >= want })
-}
-
-// AwaitAckSince waits until a report has been acknowledged to reporters of that name
-// after a moment.
-func (l *Ledger) AwaitAckSince(ctx context.Context, via string, from time.Time) error {
-	return l.Await(ctx, "acknowledged report via "+via, func() bool {
-		_, ok := l.firstAck(via, from)
-		return ok
-	})
-}
-
-// AwaitRefusals waits for n more reports to be refused for a reason.
-func (l *Ledger) AwaitRefusals(ctx context.Context, reason string, n int) error {
-	want := l.Refusals()[reason] + n
-	return l.Await(ctx, fmt.Sprintf("%d refusals with %s", n, reason), func() bool { return l.refusals[reason] >= want })
-}
-
-// AwaitOutcomes waits for n more outcomes to be acknowledged.
-func (l *Ledger) AwaitOutcomes(ctx context.Context, n int) error {
-	want := l.Outcomes() + n
-	return l.Await(ctx, fmt.Sprintf("%d acknowledged outcomes", n), func() bool { return l.outcomes >= want })
-}
-
-// AwaitHeld waits until a worker holds n attempts.
-func (l *Ledger) AwaitHeld(ctx context.Context, via string, n int) error {
-	most := 0
-	err := l.Await(ctx, fmt.Sprintf("%d attempts held by %s", n, via), func() bool {
-		most = max(most, l.held(via))
-		return most >= n
-	})
-	if err != nil {
-		return fmt.Errorf("%w: at most %d", err, most)
-	}
-	return nil
-}
-
-// held counts the attempts that a worker holds. Callers hold mu.
-func (l *Ledger) held(via string) int {
-	n := 0
-	for _, h := range l.leases {
-		if h.Via == via && h.settled == nil {
-			n++
-		}
-	}
-	return n
 }
 
 // Acked is how many reports were acknowledged to reporters of that name.
@@ -308,149 +225,6 @@ func (l *Ledger) HasToken(token string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.leases[token] != nil
-}
-
-// FirstAck is how long after from the first report was acknowledged to reporters of
-// that name; ok is false when none was.
-func (l *Ledger) FirstAck(via string, from time.Time) (after time.Duration, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.firstAck(via, from)
-}
-
-// firstAck looks from the newest back: from is of late. Callers hold mu.
-func (l *Ledger) firstAck(via string, from time.Time) (after time.Duration, ok bool) {
-	for _, a := range slices.Backward(l.acks) {
-		if !a.at.After(from) {
-			break
-		}
-		if a.via == via {
-			after, ok = a.at.Sub(from), true
-		}
-	}
-	return after, ok
-}
-
-// Gap is the longest time after from in which no report was acknowledged to
-// reporters of that name; 0 when there are none.
-func (l *Ledger) Gap(via string, from time.Time) time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var times []time.Time
-	for _, a := range l.acks {
-		if a.via == via {
-			times = append(times, a.at)
-		}
-	}
-	return longest(times, from)
-}
-
-// Pause is the longest time after from in which no task of those reporters was
-// handed out.
-func (l *Ledger) Pause(via string, from time.Time) time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var times []time.Time
-	for _, h := range l.leases {
-		if l.tasks[h.Task].via() == via {
-			times = append(times, h.At)
-		}
-	}
-	slices.SortFunc(times, time.Time.Compare)
-	return longest(times, from)
-}
-
-// Redelivery is one attempt that came again while the worker that held it did not
-// settle it.
-type Redelivery struct {
-	Task string
-	// Ended is when the lease of the first ended, as far as its worker knew, and At
-	// when another had the attempt.
-	Ended, At time.Time
-}
-
-// Redeliveries tells of each attempt that a worker holds, and has not settled, when it
-// came again, the first first. missing are those that have not yet.
-func (l *Ledger) Redeliveries(via string) (came []Redelivery, missing []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	came, missing = l.redeliveries(via)
-	slices.Sort(missing)
-	slices.SortFunc(came, func(x, y Redelivery) int { return x.At.Compare(y.At) })
-	return came, missing
-}
-
-// AwaitRedelivered waits until all that a worker holds has come again elsewhere.
-func (l *Ledger) AwaitRedelivered(ctx context.Context, via string) error {
-	return l.Await(ctx, "redelivery of all that "+via+" holds", func() bool {
-		_, missing := l.redeliveries(via)
-		return len(missing) == 0
-	})
-}
-
-// redeliveries is Redeliveries for those who hold mu.
-func (l *Ledger) redeliveries(via string) (came []Redelivery, missing []string) {
-	for _, h := range l.leases {
-		if h.Via != via || h.settled != nil {
-			continue
-		}
-		others := l.tasks[h.Task].handouts
-		next := slices.IndexFunc(others, func(o *handout) bool { return o.Attempt == h.Attempt && o.Delivery > h.Delivery })
-		if next < 0 {
-			missing = append(missing, h.Task)
-			continue
-		}
-		came = append(came, Redelivery{Task: h.Task, Ended: h.end, At: others[next].At})
-	}
-	return came, missing
-}
-
-// Lateness returns how long after they fell due attempts were handed out since from,
-// the shortest first: those handed out for the first time, or those that came again.
-func (l *Ledger) Lateness(from time.Time, repeats bool) []time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var out []time.Duration
-	for _, h := range l.leases {
-		if h.At.After(from) && (h.Delivery > 1) == repeats {
-			out = append(out, h.At.Sub(h.Due))
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
-// FirstLateness returns how long after they fell due attempts that fell due since from
-// first came to any worker, the shortest first: also when what was delivered before
-// has come to none.
-func (l *Ledger) FirstLateness(from time.Time) []time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var out []time.Duration
-	for _, acc := range l.tasks {
-		first := make(map[int]time.Duration)
-		for _, h := range acc.handouts {
-			late := h.At.Sub(h.Due)
-			if before, ok := first[h.Attempt]; h.Due.After(from) && (!ok || late < before) {
-				first[h.Attempt] = late
-			}
-		}
-		out = slices.AppendSeq(out, maps.Values(first))
-	}
-	slices.Sort(out)
-	return out
-}
-
-// longest is the longest time after from between two moments, given in order.
-func longest(times []time.Time, from time.Time) time.Duration {
-	last, most := from, time.Duration(0)
-	for _, at := range times {
-		if at.After(from) {
-			most = max(most, at.Sub(last))
-			last = at
-		}
-	}
-	return most.Round(time.Millisecond)
 }
 
 // via is the name of the task's first reporter.
