@@ -89,13 +89,13 @@ func (s *Sentinels) start(ctx context.Context, master, others Place, n, replicas
 
 // startSentinel starts one, which keeps what it learns in its own configuration.
 func startSentinel(ctx context.Context, at Place, host, port string, quorum int) (*Server, error) {
-	dir, err := os.MkdirTemp("", "redisproc-")
-	if err != nil {
-		return nil, fmt.Errorf("make a directory for a sentinel: %w", err)
-	}
 	own, err := FreePort(ctx)
 	if err != nil {
 		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "redisproc-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for a sentinel: %w", err)
 	}
 	s := &Server{place: at, dir: dir, addr: at.addr(own)}
 	config := filepath.Join(dir, "sentinel.conf")
@@ -107,7 +107,7 @@ func startSentinel(ctx context.Context, at Place, host, port string, quorum int)
 		"sentinel failover-timeout " + MasterName + " 2000", "",
 	}, "\n")
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return nil, fmt.Errorf("write a sentinel's configuration: %w", err)
+		return nil, errors.Join(fmt.Errorf("write a sentinel's configuration: %w", err), os.RemoveAll(dir))
 	}
 	if err := s.Restart(ctx); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
