@@ -29,7 +29,8 @@ func (l *ledger) claimed(op *operation, c scheduler.Claim, got scheduler.Claimed
 		}
 		l.w.note(op.link.replica, "%s/%s: %s", t.Key.Namespace, t.Key.ID, describe(before, t, nowMS))
 		l.leased(acc, before, t, nowMS)
-		acc.now, acc.top = t, max(acc.top, t.Fence.Number)
+		acc.become(t)
+		acc.top = max(acc.top, t.Fence.Number)
 		l.leases[scheduler.LeaseToken{Key: t.Key, Fence: t.Fence}] = &lease{
 			key: t.Key, fence: t.Fence, link: op.link, claimedMS: nowMS,
 			// Who asks for one attempt, and has no answer in time, does not come back for it.

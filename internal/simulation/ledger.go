@@ -42,6 +42,9 @@ type account struct {
 	key scheduler.TaskKey
 	// now is the task as it was written last, nil when it has gone.
 	now *scheduler.Task
+	// left are the places that it had in indexes since the last look, and may have no
+	// more.
+	left []scheduler.Entry
 	// top is the highest fence of any of its leases.
 	top      int64
 	handouts []*handout
@@ -105,6 +108,14 @@ func (l *ledger) account(key scheduler.TaskKey) *account {
 	return acc
 }
 
+// become takes note of the task as it is written from now on, nil when it has gone.
+func (acc *account) become(t *scheduler.Task) {
+	if acc.now != nil {
+		acc.left = acc.now.Entries(acc.left)
+	}
+	acc.now = t
+}
+
 func compareKeys(a, b scheduler.TaskKey) int {
 	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.ID, b.ID))
 }
@@ -131,7 +142,7 @@ func (l *ledger) expired(acc *account) bool {
 
 // forget takes note that a task's record has gone: its id is a new task.
 func (l *ledger) forget(acc *account) {
-	acc.now = nil
+	acc.become(nil)
 	for _, e := range l.effects {
 		if e.acc == acc {
 			e.gone = true
@@ -212,7 +223,7 @@ func (l *ledger) lose(keys []scheduler.TaskKey) {
 		} else if !reflect.DeepEqual(acc.now, now) {
 			l.w.wrong("simulation", "%s is another after a fail-over, and nothing of it was lost", acc.key.ID)
 		}
-		acc.now = now
+		acc.become(now)
 	}
 	clear(l.pauses)
 	for _, ns := range namespaces {

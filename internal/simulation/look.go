@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"reflect"
+	"slices"
 
 	"github.com/retryd/retryd/scheduler"
 )
@@ -29,7 +30,8 @@ func (l *ledger) look() {
 	}
 }
 
-// lookAt wants a task to be as it was written, and in the indexes of its state.
+// lookAt wants a task to be as it was written, and in the indexes of its state, and
+// where it was since the last look not any more.
 func (l *ledger) lookAt(acc *account) {
 	store := l.w.db.now.Load()
 	if l.expired(acc) {
@@ -40,28 +42,42 @@ func (l *ledger) lookAt(acc *account) {
 		l.w.wrong("I1", "%s is in the store as %s, and was written as %s", acc.key.ID, stateOf(got), stateOf(acc.now))
 		return
 	}
+	var entries []scheduler.Entry
+	if got != nil {
+		entries = got.Entries(nil)
+	}
+	for _, e := range acc.left {
+		if !slices.Contains(entries, e) && l.in(acc, e) {
+			l.w.wrong("I7", "%s is %s, and still in an index where it was before", acc.key.ID, stateOf(got))
+		}
+	}
+	acc.left = acc.left[:0]
 	if got == nil {
 		return
 	}
-	shard := scheduler.ShardOf(acc.key, l.w.plan.shards)
 	kinds := 0
-	for _, e := range got.Entries(nil) {
+	for _, e := range entries {
 		switch e.Index.Kind {
 		case scheduler.IndexDue, scheduler.IndexHeld, scheduler.IndexDead:
 			kinds++
 		}
-		part := scheduler.Part{Index: e.Index, Shard: shard, After: scheduler.Place{MS: e.MS - 1, Key: scheduler.TaskKey{Namespace: "\xff"}}, Limit: 1000}
-		found := false
-		for _, p := range store.Browse(l.w.ctx, []scheduler.Part{part})[0].Places {
-			found = found || p == scheduler.Place{MS: e.MS, Key: acc.key}
-		}
-		if !found {
+		if !l.in(acc, e) {
 			l.w.wrong("I7", "%s is %s and not in its index", acc.key.ID, got.State)
 		}
 	}
 	if live := got.State.Live(); live != (kinds == 1) {
 		l.w.wrong("I7", "%s is %s and in %d indexes", acc.key.ID, got.State, kinds)
 	}
+}
+
+// in says whether the store has a task at a place of an index.
+func (l *ledger) in(acc *account, e scheduler.Entry) bool {
+	part := scheduler.Part{
+		Index: e.Index, Shard: scheduler.ShardOf(acc.key, l.w.plan.shards), Limit: 1000,
+		After: scheduler.Place{MS: e.MS - 1, Key: scheduler.TaskKey{Namespace: "\xff"}},
+	}
+	got := l.w.db.now.Load().Browse(l.w.ctx, []scheduler.Part{part})[0].Places
+	return slices.Contains(got, scheduler.Place{MS: e.MS, Key: acc.key})
 }
 
 // count wants the indexes and the counts to hold what the tasks add up to.

@@ -40,7 +40,7 @@ func (l *ledger) committed(op *operation, c scheduler.Change, got scheduler.Comm
 	}
 	l.w.note(op.link.replica, "%s/%s: %s", c.Key.Namespace, c.Key.ID, describe(before, got.Task, nowMS))
 	l.transition(acc, before, got.Task, nowMS)
-	acc.now = got.Task
+	acc.become(got.Task)
 }
 
 // transition holds a write by a commit against the rules.
