@@ -69,6 +69,7 @@ check-bench: ## Check the harness of make bench: its tests, and a little of its 
 .PHONY: faults
 faults: ## Break everything under load, and check that nothing is lost or doubled; under 45 minutes
 	@scripts/ensure.sh redis-server
+	@scripts/ensure.sh ip || true # without it the faults that take it are skipped
 	$(GO) run ./internal/faults $(FAULTS)
 
 .PHONY: faults-short

@@ -13,6 +13,7 @@ beanstalkd   beanstalkd         beanstalkd         beanstalkd beanstalkd
 initdb       postgresql         postgresql-server  postgresql postgresql
 node         nodejs             nodejs             nodejs     node
 npm          npm                npm                npm        node
+ip           iproute2           iproute            iproute2   -
 '
 
 # Debian keeps the programs of PostgreSQL out of the path.

@@ -17,13 +17,13 @@ var killServer = Fault{
 			return nil, err
 		}
 		began := time.Now()
-		kills := 0
+		var kills []time.Time
 		for time.Since(began) < w.Between(45*time.Second, 10*time.Second) {
-			victim := w.Servers[kills%servers]
+			victim := w.Servers[len(kills)%servers]
+			kills = append(kills, time.Now())
 			if err := victim.Kill(); err != nil {
 				return nil, err
 			}
-			kills++
 			// Two are left to carry the load for a while.
 			if err := w.Pause(ctx, time.Second); err != nil {
 				return nil, err
@@ -39,9 +39,13 @@ var killServer = Fault{
 			return nil, err
 		}
 		var f Figures
-		f.Add("kills", kills)
+		f.Add("kills", len(kills))
 		f.Add("longest wait of reporters", w.Ledger.Gap(viaAll, began))
-		w.lateness(&f, began)
+		w.firstLateness(&f, began)
+		if again := sinceLast(w.Ledger.Repeats(began), kills); len(again) > 0 {
+			f.Add("redelivered", len(again))
+			f.Add("after the kill p99", percentile(again, 99))
+		}
 		return f, nil
 	},
 }

@@ -57,6 +57,12 @@ func killRedis(sync string) Fault {
 				if err := w.Steady(ctx); err != nil {
 					return nil, err
 				}
+				if sync != "always" {
+					// Before the next time comes in which something may be lost, nothing may be.
+					if err := w.Pause(ctx, 3*time.Second); err != nil {
+						return nil, err
+					}
+				}
 			}
 			var f Figures
 			f.Add("kills", kills)

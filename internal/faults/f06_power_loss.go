@@ -5,6 +5,10 @@ import (
 	"time"
 )
 
+// syncsCommand makes this program the start of another, whose syncs it has listened to:
+// the path of a socket follows, and the other's command.
+const syncsCommand = "syncs"
+
 // losePower ends Redis as a loss of power does, at an appendfsync of "everysec" or
 // "always": what it has written and not synced is gone.
 func losePower(sync string) Fault {
@@ -59,6 +63,12 @@ func losePower(sync string) Fault {
 				}
 				if err := w.Steady(ctx); err != nil {
 					return nil, err
+				}
+				if sync == "everysec" {
+					// Before the next time comes in which something may be lost, nothing may be.
+					if err := w.Pause(ctx, 5*time.Second); err != nil {
+						return nil, err
+					}
 				}
 			}
 			var f Figures

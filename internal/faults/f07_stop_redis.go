@@ -10,6 +10,7 @@ import (
 // it goes on, though who sent it has long given up and asks again.
 var stopRedis = Fault{
 	ID: "F7", Name: "SIGSTOP Redis for 0.5 to 5 s", Topologies: []Topology{Standalone},
+	Audited: executions,
 	Run: func(ctx context.Context, w *World) (Figures, error) {
 		if err := w.StartLoad(ctx, Load{}); err != nil {
 			return nil, err

@@ -10,7 +10,8 @@ import (
 // loseReplies has each script done, and the answer to one of ten of them lost.
 var loseReplies = Fault{
 	ID: "F8", Name: "the answer to 10 % of all scripts is lost once they are done", Topologies: []Topology{Standalone}, Short: true,
-	Setup: func(s *Setup) { s.Proxied = true },
+	Setup:   func(s *Setup) { s.Proxied = true },
+	Audited: executions,
 	Run: func(ctx context.Context, w *World) (Figures, error) {
 		if err := w.StartLoad(ctx, Load{}); err != nil {
 			return nil, err

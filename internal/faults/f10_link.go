@@ -26,13 +26,15 @@ type link struct {
 // nowhere is a hardware address that nobody has.
 const nowhere = "02:00:00:00:00:01"
 
-// newLink makes one, which takes the rights of root. It ends with close.
+// newLink makes one, which ends with close. It fails with a cannotError where it may
+// not, as it takes the rights of root and a kernel that knows namespaces.
 func newLink(ctx context.Context) (*link, error) {
 	name := fmt.Sprintf("faults%d", os.Getpid())
 	net := fmt.Sprintf("10.213.%d.", rand.IntN(256)) //nolint:gosec // any will do
 	l := &link{space: name, ends: [2]string{name + "h", name + "f"}, ips: [2]string{net + "1", net + "2"}}
 	for _, args := range []string{
 		"netns add " + name,
+		"netns exec " + name + " true",
 		"link add " + l.ends[0] + " type veth peer name " + l.ends[1] + " netns " + name,
 		"addr add " + l.ips[0] + "/24 dev " + l.ends[0],
 		"link set " + l.ends[0] + " up",
@@ -41,7 +43,9 @@ func newLink(ctx context.Context) (*link, error) {
 		"-n " + name + " link set lo up",
 	} {
 		if err := ip(ctx, args); err != nil {
-			return nil, errors.Join(fmt.Errorf("make a network namespace, which takes root: %w", err), l.close(ctx))
+			// What there is of it goes; its first command may have failed.
+			_ = l.close(context.WithoutCancel(ctx))
+			return nil, &cannotError{"a network namespace takes root and ip: " + err.Error()}
 		}
 	}
 	return l, nil

@@ -68,8 +68,11 @@ func partition(level string) Fault {
 			if err := w.Steady(ctx); err != nil {
 				return nil, err
 			}
+			if err := w.Pause(ctx, 2*time.Second); err != nil {
+				return nil, err
+			}
 			if level != replicatedLevel {
-				w.MayLose(cut.Add(-time.Second), one.Add(time.Second))
+				w.MayLose(cut.Add(-time.Second), one.Add(answering))
 			}
 			var f Figures
 			f.Add("cut for", healed.Sub(cut).Round(time.Millisecond))

@@ -60,15 +60,20 @@ func failover(level string) Fault {
 					if err != nil {
 						return nil, err
 					}
-					if _, err := w.awaitServing(ctx, probes, time.Now()); err != nil {
+					// Sentinels take a while to tell the old primary what it is. By now it knows,
+					// and from now on nothing may be lost any more, until the next round.
+					one := time.Now()
+					if confirm == 0 {
+						w.MayLose(from.Add(-time.Second), one.Add(answering))
+					}
+					if _, err := w.awaitServing(ctx, probes, one); err != nil {
 						return nil, err
 					}
 					if err := w.Steady(ctx); err != nil {
 						return nil, err
 					}
-					if confirm == 0 {
-						// Sentinels take a while to tell the old primary what it is.
-						w.MayLose(from.Add(-time.Second), time.Now())
+					if err := w.Pause(ctx, 2*time.Second); err != nil {
+						return nil, err
 					}
 					alone, err := bare.gap(ctx, from, heir)
 					if err != nil {

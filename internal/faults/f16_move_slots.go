@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,9 +26,9 @@ var moveSlots = Fault{
 	ID: "F16", Name: "move slots of the Cluster with a backlog", Topologies: []Topology{Cluster},
 	Setup: func(s *Setup) { s.Policies += backlogPolicy },
 	Run: func(ctx context.Context, w *World) (Figures, error) {
-		backlog, moves := 100_000, 16
+		backlog, slots := 100_000, 16
 		if w.Short {
-			backlog, moves = 10_000, 4
+			backlog, slots = 10_000, 4
 		}
 		if err := w.reportBacklog(ctx, backlog); err != nil {
 			return nil, err
@@ -36,18 +37,16 @@ var moveSlots = Fault{
 		if err != nil {
 			return nil, err
 		}
-		moved := make(map[int]bool)
-		for _, shard := range w.Rand.Perm(len(owners))[:moves] {
-			moved[shard] = true
-		}
+		moving := w.Rand.Perm(len(owners))[:slots]
+		moves := func(shard int) bool { return slices.Contains(moving, shard) }
 		const there, here = "shards-that-move", "shards-that-stay"
 		if err := w.StartLoad(ctx, Load{}); err != nil {
 			return nil, err
 		}
-		if err := w.startShardProbes(ctx, there, func(shard int) bool { return moved[shard] }); err != nil {
+		if err := w.startShardProbes(ctx, there, moves); err != nil {
 			return nil, err
 		}
-		if err := w.startShardProbes(ctx, here, func(shard int) bool { return !moved[shard] }); err != nil {
+		if err := w.startShardProbes(ctx, here, func(shard int) bool { return !moves(shard) }); err != nil {
 			return nil, err
 		}
 		if err := w.Steady(ctx); err != nil {
@@ -56,7 +55,7 @@ var moveSlots = Fault{
 		began := time.Now()
 		var longest time.Duration
 		keys := 0
-		for shard := range moved {
+		for _, shard := range moving {
 			from := owners[shard]
 			to := w.otherMaster(from)
 			at := time.Now()
@@ -90,7 +89,7 @@ var moveSlots = Fault{
 		}
 		var f Figures
 		f.Add("backlog", backlog)
-		f.Add("slots", moves)
+		f.Add("slots", slots)
 		f.Add("keys", keys)
 		f.Add("moved within", took.Round(time.Millisecond))
 		f.Add("the longest", longest.Round(time.Millisecond))

@@ -66,6 +66,9 @@ func dueAtOnce(variant string, whole, short int) Fault {
 			if err := h.check(ctx, n); err != nil {
 				return nil, err
 			}
+			if !h.firstDue.Equal(due) || !h.lastDue.Equal(due) {
+				w.Broken("the attempts fell due from %s to %s, want all at %s", h.firstDue, h.lastDue, due)
+			}
 			p99, err := w.scriptP99(ctx)
 			if err != nil {
 				return nil, err

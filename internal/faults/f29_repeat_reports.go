@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -53,7 +54,7 @@ var repeatReports = Fault{
 		}
 		r.reportAll(ctx, w.Rand.Perm(tasks))
 		var f Figures
-		f.Add("duplicates", r.reports.Load()-int64(tasks))
+		f.Add("duplicates", r.checkAnswers())
 		f.Add("in", took.Round(100*time.Millisecond))
 		f.Add("mismatches caught", fmt.Sprintf("%d of %d", r.caught.Load(), r.mismatches.Load()))
 		return f, nil
@@ -64,13 +65,42 @@ var repeatReports = Fault{
 type repeater struct {
 	w       *World
 	clients []*client.Client
-	// mismatched says of which tasks the key was given to another report already.
-	mismatched                  []atomic.Bool
-	reports, mismatches, caught atomic.Int64
+	tasks   []repeated
+	// others counts answers that were not as the first.
+	others, mismatches, caught atomic.Int64
+}
+
+// repeated is a task that is reported several times.
+type repeated struct {
+	// mismatched says that its key was given to another report already.
+	mismatched atomic.Bool
+
+	mu sync.Mutex
+	// first is the first answer that came, as if it were no duplicate.
+	first client.Decision
+	// fresh counts the answers that were no duplicates, duplicates the others.
+	fresh, duplicates int
+}
+
+// answered notes an answer, and says whether it is the same as those before it.
+func (t *repeated) answered(d client.Decision) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	first := t.fresh+t.duplicates == 0
+	if d.Duplicate {
+		t.duplicates++
+	} else {
+		t.fresh++
+	}
+	d.Duplicate = false
+	if first {
+		t.first = d
+	}
+	return reflect.DeepEqual(d, t.first)
 }
 
 func newRepeater(w *World, tasks int) (*repeater, error) {
-	r := &repeater{w: w, mismatched: make([]atomic.Bool, tasks)}
+	r := &repeater{w: w, tasks: make([]repeated, tasks)}
 	for _, s := range w.Servers {
 		c, err := w.Dial([]*Server{s}, client.WithRetryTimeout(patient))
 		if err != nil {
@@ -109,14 +139,38 @@ func (r *repeater) reportAll(ctx context.Context, order []int) {
 
 func (r *repeater) report(ctx context.Context, task int) {
 	id := fmt.Sprintf("repeat-%d", task)
-	if err := r.w.Report(ctx, r.any(), id, viaAll); err != nil {
+	d, err := r.w.Report(ctx, r.any(), id, viaAll)
+	if err != nil {
 		r.w.Broken("I2: a report of %s failed: %v", id, err)
 		return
 	}
-	r.reports.Add(1)
-	if r.mismatched[task].CompareAndSwap(false, true) {
+	t := &r.tasks[task]
+	if !t.answered(*d) && r.others.Add(1) <= shown {
+		r.w.Broken("I2: a report of %s was answered with %+v, and before with %+v", id, *d, t.first)
+	}
+	if t.mismatched.CompareAndSwap(false, true) {
 		r.mismatch(ctx, id)
 	}
+}
+
+// checkAnswers wants one report of each task to have been taken, and all others to
+// have been answered as that one. It returns how many those are.
+func (r *repeater) checkAnswers() (duplicates int) {
+	wrong := 0
+	for i := range r.tasks {
+		t := &r.tasks[i]
+		duplicates += t.duplicates
+		if t.fresh == 1 {
+			continue
+		}
+		if wrong++; wrong <= shown {
+			r.w.Broken("I2: of the reports of repeat-%d %d were taken and %d answered as duplicates, want 1 taken", i, t.fresh, t.duplicates)
+		}
+	}
+	if others := int(r.others.Load()); wrong > shown || others > shown {
+		r.w.Broken("I2: in all the reports of %d tasks were not taken once, and %d were answered in another way than before", wrong, others)
+	}
+	return duplicates
 }
 
 // any is one of the clients.

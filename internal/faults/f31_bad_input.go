@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/retryd/retryd/client"
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
@@ -37,14 +39,14 @@ var badInput = Fault{
 		sent := 0
 		for time.Since(began) < w.Between(30*time.Second, 5*time.Second) {
 			var wg sync.WaitGroup
-			for _, s := range w.Servers {
-				wg.Go(func() {
-					if err := w.sendBad(ctx, s, inputs); err != nil {
-						w.Broken("%v", err)
-					}
-				})
+			errs := make([]error, len(w.Servers))
+			for i, s := range w.Servers {
+				wg.Go(func() { errs[i] = w.sendBad(ctx, s, inputs) })
 			}
 			wg.Wait()
+			if err := errors.Join(errs...); err != nil {
+				return nil, err
+			}
 			sent += len(inputs) * len(w.Servers)
 		}
 		if err := w.Steady(ctx); err != nil {
@@ -83,7 +85,8 @@ type badRequest struct {
 	reason string
 }
 
-// badInputs are all there are. Each has the secret in it where it has a text at all.
+// badInputs are all there are. Each has the secret in it where it has a text at all, but
+// not in an id, which answers may tell.
 func badInputs() []badRequest {
 	const megabytes = 1_000_000
 	const depth = 100_000
@@ -99,9 +102,9 @@ func badInputs() []badRequest {
 		{name: "deep nesting", method: report, body: nested, want: undecodable},
 	}
 	for name, id := range map[string]string{
-		"NUL in an id": "\x00" + secret, "CRLF in an id": secret + "\r\nlevel=ERROR msg=forged", "a huge id": strings.Repeat(secret, 10_000),
+		"NUL in an id": "\x00id", "CRLF in an id": "id\r\nlevel=ERROR msg=forged", "a huge id": strings.Repeat("id", 100_000),
 	} {
-		out = append(out, badRequest{name: name, method: report, body: reportOf(id, ""), want: []codes.Code{codes.InvalidArgument}, reason: "INVALID_REQUEST"})
+		out = append(out, badRequest{name: name, method: report, body: reportOf(id, secret), want: []codes.Code{codes.InvalidArgument}, reason: "INVALID_REQUEST"})
 	}
 	for name, key := range map[string]string{
 		"NUL in a key": "\x00" + secret, "CRLF in a key": secret + "\r\nlevel=ERROR msg=forged", "a huge key": strings.Repeat(secret, 10_000),
@@ -124,7 +127,8 @@ func reportOf(id, key string) []byte {
 	return body
 }
 
-// sendBad sends each of them to a server.
+// sendBad sends each of them to a server, and wants the answers to tell nothing of
+// what was sent.
 func (*World) sendBad(ctx context.Context, s *Server, inputs []badRequest) error {
 	conn, err := grpc.NewClient(s.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodec(asIs{})))
 	if err != nil {
@@ -137,6 +141,14 @@ func (*World) sendBad(ctx context.Context, s *Server, inputs []badRequest) error
 		cancel()
 		if !slices.Contains(in.want, status.Code(err)) || client.ReasonOf(err) != in.reason {
 			return fmt.Errorf("I11: %s is answered by %s in another way than by one of %v with reason %q: %w", in.name, s.name, in.want, in.reason, err)
+		}
+		// All of it counts, details included.
+		answer, err := proto.Marshal(status.Convert(err).Proto())
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(answer, []byte(secret)) {
+			return fmt.Errorf("I11: the answer of %s to %s tells what was sent: %q", s.name, in.name, answer)
 		}
 	}
 	return nil

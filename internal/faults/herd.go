@@ -29,7 +29,9 @@ type herd struct {
 	handouts  int
 	ended     int
 	late      []time.Duration
-	changed   chan struct{}
+	// firstDue and lastDue are between what times they fell due.
+	firstDue, lastDue time.Time
+	changed           chan struct{}
 }
 
 // newHerd names a queue, which is the name of the group as well.
@@ -96,6 +98,12 @@ func (h *herd) handedOut(a *client.Attempt) {
 	h.perSecond[second]++
 	h.handouts++
 	h.late = append(h.late, now.Sub(a.DueTime))
+	if h.firstDue.IsZero() || a.DueTime.Before(h.firstDue) {
+		h.firstDue = a.DueTime
+	}
+	if a.DueTime.After(h.lastDue) {
+		h.lastDue = a.DueTime
+	}
 }
 
 // settled notes that a worker is done with an attempt, just before the server is told.

@@ -157,7 +157,7 @@ func (r *reporter) run(ctx context.Context) {
 // report reports the first failure of a task, under the key that all reports of it
 // have.
 func (r *reporter) report(ctx context.Context, id, via string) error {
-	err := r.w.Report(ctx, r.c, id, via)
+	_, err := r.w.Report(ctx, r.c, id, via)
 	if err != nil && strings.Contains(err.Error(), secret) {
 		r.w.Broken("I11: the error of a report tells its payload: %v", err)
 	}
@@ -165,12 +165,12 @@ func (r *reporter) report(ctx context.Context, id, via string) error {
 }
 
 // Report reports the first failure of a task by a client, and enters the answer.
-func (w *World) Report(ctx context.Context, c *client.Client, id, via string) error {
+func (w *World) Report(ctx context.Context, c *client.Client, id, via string) (*client.Decision, error) {
 	// What has been begun is ended also when the reporters are to stop.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patient+5*time.Second)
 	defer cancel()
 	d, err := c.ReportFailure(ctx, client.Task{ID: id, Queue: queue, Policy: policy, Group: group, Payload: []byte(secret + id)},
 		client.HTTPFailure(503, ""), client.WithIdempotencyKey(id))
 	w.Ledger.Reported(id, via, d, err)
-	return err
+	return d, err
 }

@@ -32,7 +32,7 @@ func main() {
 	}
 	if len(os.Args) > 3 && os.Args[1] == syncsCommand {
 		if err := execWithSyncs(os.Args[2], os.Args[3:]); err != nil {
-			slog.Error("the command cannot be started", "error", err)
+			_, _ = fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 	}
@@ -132,11 +132,8 @@ func runAll(ctx context.Context, opts *options, out, progress io.Writer) error {
 		}
 		res := runJob(ctx, opts, j)
 		results.Rows = append(results.Rows, res)
-		verdict := "held"
-		if len(res.Broken) > 0 {
-			broken, verdict = true, "BROKEN"
-		}
-		say("%s on %s: %s, %d s", j.ID, j.on, verdict, res.TookMS/1000)
+		broken = broken || len(res.Broken) > 0
+		say("%s on %s: %s, %d s", j.ID, j.on, res.verdict(), res.TookMS/1000)
 		for _, b := range res.Broken {
 			say("    %s", strings.ReplaceAll(b, "\n", "\n    "))
 		}
@@ -195,6 +192,10 @@ func runJob(ctx context.Context, opts *options, j job) (res Result) {
 	ctx, cancel := context.WithTimeoutCause(ctx, jobTimeout, fmt.Errorf("it takes longer than %s", jobTimeout))
 	defer cancel()
 	w, err := newWorld(ctx, opts, j, dir)
+	if cannot, ok := errors.AsType[*cannotError](err); ok {
+		res.Skipped = cannot.why
+		return res
+	}
 	if err != nil {
 		res.Broken = append(res.Broken, err.Error())
 		return res
@@ -202,6 +203,9 @@ func runJob(ctx context.Context, opts *options, j job) (res Result) {
 	res.Own, err = j.Run(ctx, w)
 	// Also what has failed half-way tells something by its account.
 	err = errors.Join(err, w.account(ctx, &res), w.close(ctx))
+	if j.Audited != nil {
+		res.Own = append(res.Own, j.Audited(&res.Audit)...)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	res.Broken = append(res.Broken, w.broken...)

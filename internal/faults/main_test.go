@@ -90,15 +90,17 @@ func TestWrongArgumentsAreTold(t *testing.T) {
 func TestResultsAreWritten(t *testing.T) {
 	t.Parallel()
 	r := &Results{Seed: 7, Rows: []Result{
-		{ID: "F1", Name: "kill", Topology: Cluster, Own: Figures{{"kills", "3"}}, Audit: ledger.Figures{Tasks: 10, Reports: 12, LostReports: 1}, Broken: []string{"I1"}},
+		{ID: "F1", Name: "kill", Topology: Cluster, Own: Figures{{"kills", "3"}}, Audit: ledger.Figures{Tasks: 10, Reports: 12, LostReports: 1, Handouts: 5, LostClaims: 2}, Broken: []string{"I1"}},
+		{ID: "F10", Name: "cut", Topology: Sentinel, Skipped: "there is no ip"},
 	}}
 	dir := t.TempDir()
 	if err := r.write(dir); err != nil {
 		t.Fatal(err)
 	}
 	table, err := os.ReadFile(filepath.Join(dir, "results.md"))
-	if want := "| F1 | kill | cluster | 10 | 1 of 12 | 0 | 0 | 0 | 0 / 0 | 0.0 s | kills 3 | **broken** |"; err != nil || !strings.Contains(string(table), want) {
-		t.Errorf("error %v, %s\nwant %s", err, table, want)
+	const skipped = "| F10 | cut | sentinel | 0 | 0 of 0 | 0 of 0 | 0 | 0 | 0 | 0 / 0 | 0.0 s |  | skipped: there is no ip |"
+	if want := "| F1 | kill | cluster | 10 | 1 of 12 | 2 of 5 | 0 | 0 | 0 | 0 / 0 | 0.0 s | kills 3 | **broken** |"; err != nil || !strings.Contains(string(table), want) || !strings.Contains(string(table), skipped) {
+		t.Errorf("error %v, %s\nwant %s\nand %s", err, table, want, skipped)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "results.json"))
 	var back Results

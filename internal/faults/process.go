@@ -26,7 +26,8 @@ type Process struct {
 }
 
 // startProcess starts one that logs to the file name.log in dir, behind what is there.
-// Its standard output goes to out, when that is not nil. It does not outlive us.
+// Its standard output goes to out, when that is not nil. It does not outlive us, as far
+// as the system knows of such a thing.
 func startProcess(dir, name string, out io.Writer, path string, args ...string) (*Process, error) {
 	p := &Process{name: name, log: filepath.Join(dir, name+".log"), done: make(chan struct{})}
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -40,7 +41,7 @@ func startProcess(dir, name string, out io.Writer, path string, args ...string) 
 		p.cmd.Stdout = out
 	}
 	// A signal from the terminal is for us, who end the others in order.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = apart()
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -116,6 +117,28 @@ func (r *Redis) clients(ctx context.Context) int {
 		}
 	}
 	return n
+}
+
+// keepLogs copies the logs of all servers, which go with them, to a directory.
+func (r *Redis) keepLogs(dir string) error {
+	logs := make(map[string]*redisproc.Server)
+	for i, node := range r.Nodes() {
+		logs[fmt.Sprintf("redis-%d.log", i)] = node
+	}
+	if r.Sentinels != nil {
+		for i, one := range r.Sentinels.Watchers {
+			logs[fmt.Sprintf("sentinel-%d.log", i)] = one
+		}
+	}
+	var errs []error
+	for name, node := range logs {
+		text, err := os.ReadFile(filepath.Join(node.Dir(), "log"))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), text, 0o600)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 func (r *Redis) close(ctx context.Context) error {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/retryd/retryd/internal/ledger"
 )
 
 // Topology is how Redis stands.
@@ -38,6 +40,8 @@ type Fault struct {
 	// which stops the load and waits until all has drained. An error, or a call of
 	// World.Broken, is a failure.
 	Run func(ctx context.Context, w *World) (Figures, error)
+	// Audited are figures of its own that come of the audit; nil for none.
+	Audited func(*ledger.Figures) Figures
 }
 
 // Figures are what a fault has measured, in the order in which they are shown.

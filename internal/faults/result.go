@@ -30,10 +30,30 @@ type Result struct {
 	Clients int  `json:"redis_clients"`
 	// TookMS is how long it took, from the start of Redis on.
 	TookMS int64 `json:"took_ms"`
+	// Skipped is why it could not be run on this machine, empty when it was.
+	Skipped string `json:"skipped,omitempty"`
 	// Broken tells all that is as it must not be; Logs is where the logs are then.
 	Broken []string `json:"broken"`
 	Logs   string   `json:"logs,omitempty"`
 }
+
+// verdict says in a word or two how it went.
+func (r *Result) verdict() string {
+	switch {
+	case len(r.Broken) > 0:
+		return "broken"
+	case r.Skipped != "":
+		return "skipped: " + r.Skipped
+	}
+	return "held"
+}
+
+// cannotError is why a fault cannot be run on this machine, which says nothing of
+// retryd.
+type cannotError struct{ why string }
+
+// Error implements error.
+func (e *cannotError) Error() string { return e.why }
 
 // Results is the file that a run leaves behind.
 type Results struct {
@@ -65,20 +85,20 @@ func (r *Results) write(dir string) error {
 // table writes one row for each result.
 func (r *Results) table(out io.Writer) {
 	write := func(format string, args ...any) { _, _ = fmt.Fprintf(out, format, args...) }
-	write("| F | fault | Redis | tasks | lost | double | early | overlaps | stale taken / tried | drained | figures | |\n")
-	write("|---|---|---|--:|--:|--:|--:|--:|--:|--:|---|---|\n")
+	write("| F | fault | Redis | tasks | lost | claims lost | double | early | overlaps | stale taken / tried | drained | figures | |\n")
+	write("|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|---|\n")
 	for _, row := range r.Rows {
 		a := &row.Audit
 		var own []string
 		for _, f := range row.Own {
 			own = append(own, f.Name+" "+f.Value)
 		}
-		verdict := "held"
+		verdict := row.verdict()
 		if len(row.Broken) > 0 {
-			verdict = "**broken**"
+			verdict = "**" + verdict + "**"
 		}
-		write("| %s | %s | %s | %d | %d of %d | %d | %d | %d | %d / %d | %.1f s | %s | %s |\n", row.ID, row.Name, row.Topology, a.Tasks,
-			a.LostReports+a.LostOutcomes, a.Reports+a.Outcomes, a.Doubled, a.Early, a.Overlaps, a.StaleTaken, a.StaleTried,
+		write("| %s | %s | %s | %d | %d of %d | %d of %d | %d | %d | %d | %d / %d | %.1f s | %s | %s |\n", row.ID, row.Name, row.Topology, a.Tasks,
+			a.LostReports+a.LostOutcomes, a.Reports+a.Outcomes, a.LostClaims, a.Handouts, a.Doubled, a.Early, a.Overlaps, a.StaleTaken, a.StaleTried,
 			float64(row.DrainedMS)/1000, strings.Join(own, "; "), verdict)
 	}
 }

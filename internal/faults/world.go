@@ -47,10 +47,11 @@ const (
 	secret = "s3cret-payload-of-"
 )
 
-// soonPolicy is the policy file unless the setup has one. So many leases may expire
-// that no task of a fault is taken for poison.
+// soonPolicy is the policy file unless the setup has one. It has no retry more than
+// the load needs, so that one that is burned ends in a dead letter; so many leases may
+// expire that no task of a fault is taken for poison.
 const soonPolicy = `policies:
-  - {id: soon, display_name: Soon, max_retries: 10, max_lease_expiries: 50, fixed: {delay: 200ms}, default_action: RETRY}
+  - {id: soon, display_name: Soon, max_retries: 2, max_lease_expiries: 50, fixed: {delay: 200ms}, default_action: RETRY}
 `
 
 // World is what a fault is run in: a Redis, three servers on it, the load, and the
@@ -138,6 +139,10 @@ func (w *World) Broken(format string, args ...any) {
 	w.broken = append(w.broken, fmt.Sprintf(format, args...))
 }
 
+// answering is how long an answer may be under way, on a busy machine, from Redis to
+// whoever notes when it came.
+const answering = 250 * time.Millisecond
+
 // MayLose says that Redis may have lost what it acknowledged in that time, and
 // nothing but that.
 func (w *World) MayLose(from, to time.Time) {
@@ -195,7 +200,7 @@ func (w *World) close(ctx context.Context) error {
 		errs = append(errs, w.Store.Close())
 	}
 	if w.Redis != nil {
-		errs = append(errs, w.Redis.close(ctx))
+		errs = append(errs, w.Redis.keepLogs(w.Dir), w.Redis.close(ctx))
 	}
 	return errors.Join(errs...)
 }
