@@ -59,6 +59,9 @@ type StoreInfo struct {
 	// whatever there is; Found is the one that it was last seen to keep to, at the
 	// server where it is lowest.
 	Asked, Found Durability
+	// Disk is what was last seen to be kept on disk, which is another thing than
+	// Found at DurabilityReplicated only.
+	Disk Durability
 	// ReplicasAsked is how many replicas have to confirm at DurabilityReplicated, 0
 	// for all that are connected; Replicas is how many were last seen connected to
 	// the server that has the fewest.

@@ -106,7 +106,7 @@ func (s *Store) Now(context.Context) (int64, error) { return s.nowMS(), nil }
 
 // Info tells that everything is in memory.
 func (s *Store) Info() scheduler.StoreInfo {
-	return scheduler.StoreInfo{Kind: "memory", Found: scheduler.DurabilityMemory}
+	return scheduler.StoreInfo{Kind: "memory", Found: scheduler.DurabilityMemory, Disk: scheduler.DurabilityMemory}
 }
 
 // Load returns tasks as they are.

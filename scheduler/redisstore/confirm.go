@@ -30,6 +30,9 @@ const (
 	behindTime = 50 * time.Millisecond
 	// unconfirmedDelay is when a caller asks again.
 	unconfirmedDelay = time.Second
+	// lookPause is for how long claims go by one look at replicas that are behind. It
+	// is less than the pause until the next claims.
+	lookPause = 25 * time.Millisecond
 )
 
 // node is what is known of a server's replicas.
@@ -37,6 +40,24 @@ type node struct {
 	all leavers
 	// behind says that too few of them are in step.
 	behind atomic.Bool
+	// looked is the last look at whether they are so no longer.
+	looked atomic.Pointer[lookAgain]
+}
+
+// lookAgain is when the replicas of a server that was behind were counted, and what
+// came of it.
+type lookAgain struct {
+	at  time.Time
+	err error
+}
+
+// waiting is a WAIT on its way.
+type waiting struct {
+	cmd *redis.IntCmd
+	// asked is how many replicas are waited for, of the primary of that history: what
+	// was known before anything was written.
+	asked int
+	of    string
 }
 
 // confirms says whether replicas confirm what is written.
@@ -66,16 +87,16 @@ func (s *Store) needed(n *node) int {
 }
 
 // heard takes note of what a server tells of its replicas, and returns how many are
-// connected.
+// connected. One that loads, for minutes perhaps, is not waited for.
 func (s *Store) heard(n *node, info map[string]string) int {
-	connected, inStep := replicasOf(info)
-	n.all.heard(info["master_replid"], connected, time.Now())
+	connected, loaded, inStep := replicasOf(info)
+	n.all.heard(info["master_replid"], loaded, time.Now())
 	n.behind.Store(inStep < s.needed(n))
 	return connected
 }
 
 // wait is the WAIT that ends a pipeline to a server.
-func (s *Store) wait(ctx context.Context, n *node) *redis.IntCmd {
+func (s *Store) wait(ctx context.Context, n *node) *waiting {
 	d := min(confirmTime, s.readTimeout/2)
 	if n.behind.Load() {
 		d = min(d, behindTime)
@@ -84,33 +105,38 @@ func (s *Store) wait(ctx context.Context, n *node) *redis.IntCmd {
 		// What is left after it is for the answer's way back.
 		d = min(d, time.Until(deadline)/2)
 	}
+	w := &waiting{of: n.all.primary(), asked: s.needed(n)}
 	// Of 0 ms it would wait for ever.
-	return redis.NewIntCmd(ctx, "wait", strconv.Itoa(s.needed(n)), strconv.FormatInt(max(1, d.Milliseconds()), 10))
+	w.cmd = redis.NewIntCmd(ctx, "wait", strconv.Itoa(w.asked), strconv.FormatInt(max(1, d.Milliseconds()), 10))
+	return w
 }
 
 // confirmed says what an answer to WAIT means: nil when enough replicas have
-// confirmed, or else an error of KindUnconfirmed.
-func (s *Store) confirmed(ctx context.Context, client redis.UniversalClient, n *node, wait *redis.IntCmd) error {
-	acked, err := wait.Result()
+// confirmed, or else an error of KindUnconfirmed. Enough is what it was asked for,
+// and what is known since: where a replica has become the primary meanwhile, those
+// of the old one that confirm are as lost as it is.
+func (s *Store) confirmed(ctx context.Context, client redis.UniversalClient, n *node, wait *waiting) error {
+	acked, err := wait.cmd.Result()
 	if err != nil {
 		return unconfirmed(fmt.Errorf("redis: wait for replicas: %w", err))
 	}
-	if int(acked) >= s.needed(n) && !n.all.stale(time.Now()) {
+	enough := func() bool { return int(acked) >= max(wait.asked, s.needed(n)) && n.all.primary() == wait.of }
+	if !n.all.stale(time.Now()) && enough() {
 		n.behind.Store(false)
 		return nil
 	}
-	// More may have come, and who has been away for long is not waited for.
-	of := n.all.primary()
+	// More may have come.
 	if err := s.look(ctx, client, n); err != nil {
 		return unconfirmed(err)
 	}
-	if now := n.all.primary(); of != "" && of != now {
-		return unconfirmed(errors.New("redis: there is another primary since"))
-	}
-	if int(acked) >= s.needed(n) {
+	switch {
+	case enough():
 		return nil
+	case n.all.primary() != wait.of:
+		return unconfirmed(errors.New("redis: there is another primary since"))
+	default:
+		return unconfirmed(fmt.Errorf("redis: %d of %d replicas have confirmed in time", acked, max(wait.asked, s.needed(n))))
 	}
-	return unconfirmed(fmt.Errorf("redis: %d of %d replicas have confirmed in time", acked, s.needed(n)))
 }
 
 // look counts a server's replicas anew.
@@ -124,7 +150,8 @@ func (s *Store) look(ctx context.Context, client redis.UniversalClient, n *node)
 }
 
 // mayClaim says whether it is of use to claim in a shard: not while its replicas
-// are behind, because what is claimed and not confirmed has to be given back.
+// are behind, because what is claimed and not confirmed has to be given back. All
+// claims of a call ask; the first of a server looks.
 func (s *Store) mayClaim(ctx context.Context, shard int) error {
 	client, err := s.nodeFor(ctx, s.keys.heads(shard))
 	if err != nil {
@@ -134,8 +161,14 @@ func (s *Store) mayClaim(ctx context.Context, shard int) error {
 	if !n.behind.Load() {
 		return nil
 	}
-	if err := s.look(ctx, client, n); err != nil {
-		return err
+	last := n.looked.Load()
+	if last == nil || time.Since(last.at) >= lookPause {
+		err := s.look(ctx, client, n)
+		last = &lookAgain{time.Now(), err}
+		n.looked.Store(last)
+	}
+	if last.err != nil {
+		return last.err
 	}
 	if n.behind.Load() {
 		return unconfirmed(fmt.Errorf("redis: fewer than %d replicas are in step", s.needed(n)))

@@ -104,7 +104,7 @@ func TestReplicasConfirm(t *testing.T) {
 	t.Parallel()
 	master, replicas := replicated(t, 1)
 	s := checked(t, master.URL(), 0)
-	if got := s.Info(); got.Found != scheduler.DurabilityReplicated || got.Replicas != 1 {
+	if got := s.Info(); got.Found != scheduler.DurabilityReplicated || got.Disk != scheduler.DurabilityMemory || got.Replicas != 1 {
 		t.Errorf("found %+v", got)
 	}
 	wantDone(t, s.Commit(t.Context(), creations(0, 40)))
@@ -177,11 +177,21 @@ func TestDuplicatesWrite(t *testing.T) {
 		t.Fatalf("claimed: %+v", got)
 	}
 	key := []scheduler.TaskKey{creations(0, 1)[0].Key}
+	pol := &scheduler.PolicyRecord{Namespace: "ns", Revision: 1}
+	pol.Policy.ID = "p"
+	if ok, err := s.PutPolicy(t.Context(), pol, 0); !ok || err != nil {
+		t.Fatalf("a policy: %v, %v", ok, err)
+	}
 	for name, repeat := range map[string]func() error{
 		"a report":             func() error { return s.Commit(t.Context(), creations(0, 1))[0].Err },
 		"reports":              func() error { return s.Commit(t.Context(), creations(0, 40))[39].Err },
 		"a claim":              func() error { return oneClaim(t, s, 1).Err },
 		"a look at the answer": func() error { return s.Confirm(t.Context(), key)[0].Err },
+		"a policy": func() error {
+			_, err := s.PutPolicy(t.Context(), pol, pol.Revision)
+			return err
+		},
+		"the end of a pause": func() error { return s.ResumeQueue(t.Context(), queueQ) },
 	} {
 		before, err := s.Dump(t.Context())
 		if err != nil {

@@ -102,13 +102,14 @@ func diskLevel(settings, info map[string]string) scheduler.Durability {
 }
 
 // replicasOf counts the replicas that INFO tells of: those that are connected and
-// have all that there was when they came, and of them those that have been heard of
-// within a moment.
-func replicasOf(info map[string]string) (connected, inStep int) {
+// were sent all that there was when they came; of them those that have it, which
+// have said how far they are and do not load it any more; and those that have been
+// heard of within a moment.
+func replicasOf(info map[string]string) (connected, loaded, inStep int) {
 	for n := 0; ; n++ {
 		line, ok := info["slave"+strconv.Itoa(n)]
 		if !ok {
-			return connected, inStep
+			return connected, loaded, inStep
 		}
 		replica := make(map[string]string)
 		for pair := range strings.SplitSeq(line, ",") {
@@ -119,6 +120,9 @@ func replicasOf(info map[string]string) (connected, inStep int) {
 			continue
 		}
 		connected++
+		if replica["offset"] != "0" {
+			loaded++
+		}
 		if lag, err := strconv.Atoi(replica["lag"]); err == nil && lag <= maxLagSeconds {
 			inStep++
 		}
@@ -156,7 +160,7 @@ func (s *Store) conclude(f *findings) error {
 	}
 	s.known.mu.Lock()
 	defer s.known.mu.Unlock()
-	s.known.info.Version, s.known.info.Found, s.known.info.Replicas = f.version, found, f.replicas
+	s.known.info.Version, s.known.info.Found, s.known.info.Disk, s.known.info.Replicas = f.version, found, f.disk, f.replicas
 	s.known.less = nil
 	if less == nil {
 		return nil

@@ -29,18 +29,18 @@ const (
 	countPause = time.Second
 )
 
-// heard takes note of how many a primary of that history has.
-func (l *leavers) heard(history string, connected int, now time.Time) {
+// heard takes note of how many have loaded what a primary of that history has.
+func (l *leavers) heard(history string, loaded int, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.heardAt = now
 	switch {
-	case history != l.history, connected >= l.counted:
-		l.history, l.counted, l.left = history, connected, time.Time{}
+	case history != l.history, loaded >= l.counted:
+		l.history, l.counted, l.left = history, loaded, time.Time{}
 	case l.left.IsZero():
 		l.left = now
 	case now.Sub(l.left) >= leavePause:
-		l.counted, l.left = connected, time.Time{}
+		l.counted, l.left = loaded, time.Time{}
 	}
 }
 

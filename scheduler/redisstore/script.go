@@ -107,7 +107,7 @@ func newScripts(confirms bool) scripts {
 		page:        newScript("page", "no-writes", "local WITH_RECORDS, HEAD = true, 0\n", pageLua),
 		browse:      newScript("browse", "no-writes", "local WITH_RECORDS, HEAD = false, 0\n", pageLua),
 		countQueue:  newScript("count_queue", "no-writes", "", countQueueLua),
-		pause:       newScript("pause", "allow-oom", "", pauseLua),
+		pause:       newScript("pause", "allow-oom", prelude, pauseLua),
 		forgetQueue: newScript("forget_queue", "allow-oom", "", forgetQueueLua),
 		forgetGroup: newScript("forget_group", "allow-oom", "", forgetGroupLua),
 		put:         newScript("put", "allow-oom", "", putLua),
@@ -179,6 +179,15 @@ func (s *Store) run(ctx context.Context, calls ...*call) {
 // pipeline does not do by itself. When confirm is set, its replicas are to confirm
 // what is written.
 func (s *Store) runAt(ctx context.Context, client redis.UniversalClient, calls []*call, confirm *node) {
+	if confirm != nil && confirm.all.primary() == "" {
+		// What confirms is only known by whose replicas they are.
+		if err := s.look(ctx, client, confirm); err != nil {
+			for _, c := range calls {
+				c.err = err
+			}
+			return
+		}
+	}
 	s.send(ctx, client, calls, confirm, func(sc *script) (command, name string) { return "evalsha", sc.sha })
 	var unknown []*call
 	for _, c := range calls {
@@ -234,7 +243,7 @@ func (s *Store) send(
 		}
 		cmds[i] = redis.NewCmd(ctx, append(args, c.args...)...)
 	}
-	var wait *redis.IntCmd
+	var wait *waiting
 	if len(cmds) == 1 && confirm == nil {
 		_ = client.Process(ctx, cmds[0])
 	} else {
@@ -244,7 +253,7 @@ func (s *Store) send(
 		}
 		if confirm != nil {
 			wait = s.wait(ctx, confirm)
-			_ = pipe.Process(ctx, wait)
+			_ = pipe.Process(ctx, wait.cmd)
 		}
 		// Each command holds its own error.
 		_, _ = pipe.Exec(ctx)

@@ -11,7 +11,11 @@ if #KEYS ~= 2 or #ARGV ~= 2 then
   return redis.error_reply('ERR retryd: wrong number of keys or arguments')
 end
 if ARGV[2] == '' then
-  redis.call('HDEL', KEYS[2], ARGV[1])
+  if redis.call('HDEL', KEYS[2], ARGV[1]) == 0 and CONFIRMS then
+    -- Replicas confirm what is written: it is written that there is none.
+    redis.call('HSET', KEYS[2], ARGV[1], 0)
+    redis.call('HDEL', KEYS[2], ARGV[1])
+  end
 else
   redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
   redis.call('ZADD', KEYS[1], 0, ARGV[1])
