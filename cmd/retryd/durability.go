@@ -51,10 +51,10 @@ type durabilityLog struct {
 }
 
 func (l *durabilityLog) tell(ctx context.Context, info scheduler.StoreInfo) {
-	if l.told && info.Found == l.last.Found && info.Replicas == l.last.Replicas {
+	news := !l.told || info.Found != l.last.Found || info.Disk != l.last.Disk
+	if !news && info.Replicas == l.last.Replicas {
 		return
 	}
-	news := !l.told || info.Found != l.last.Found
 	l.told, l.last = true, info
 	args := []any{"found", info.Found.String(), "asked", askedOf(info), "replicas", info.Replicas}
 	switch {
@@ -63,6 +63,9 @@ func (l *durabilityLog) tell(ctx context.Context, info scheduler.StoreInfo) {
 	case info.Found == scheduler.DurabilityMemory && info.Asked != scheduler.DurabilityMemory:
 		l.log.WarnContext(ctx, "REDIS KEEPS NOTHING ON DISK THAT IT PROMISES TO KEEP: what is acknowledged is lost when it ends. "+
 			"Set appendonly yes and appendfsync everysec or always; or give --durability=memory, if that is meant", args...)
+	case info.Found == scheduler.DurabilityReplicated && info.Disk == scheduler.DurabilityMemory:
+		l.log.WarnContext(ctx, "redis and its replicas keep what is acknowledged in memory only: it is lost when they end at once. "+
+			"Set appendonly yes and appendfsync everysec or always, at the replicas as well", args...)
 	case info.Found == scheduler.DurabilityUnknown:
 		l.log.WarnContext(ctx, "redis does not tell how safe it keeps what is acknowledged; make sure that it is as safe as you need", args...)
 	default:

@@ -118,7 +118,9 @@ func applyPolicies(ctx context.Context, log *slog.Logger, sched *scheduler.Sched
 }
 
 func applyPolicy(ctx context.Context, sched *scheduler.Scheduler, p policy.Policy) (string, error) {
-	now, err := sched.Policy(ctx, defaultNamespace, p.ID)
+	// One that is not deleted stays as it is, and is confirmed with that: what is found
+	// may be what this server has written before, and was told that it is not.
+	now, err := sched.UndeletePolicy(ctx, defaultNamespace, p.ID)
 	if isKind(err, scheduler.KindPolicyNotFound) {
 		_, err = sched.CreatePolicy(ctx, defaultNamespace, p)
 		if isKind(err, scheduler.KindPolicyExists) {
@@ -129,11 +131,6 @@ func applyPolicy(ctx context.Context, sched *scheduler.Scheduler, p policy.Polic
 	}
 	if err != nil {
 		return "", err
-	}
-	if now.DeleteMS != 0 {
-		if now, err = sched.UndeletePolicy(ctx, defaultNamespace, p.ID); err != nil {
-			return "", err
-		}
 	}
 	if reflect.DeepEqual(now.Policy, p.Normalize()) {
 		return "unchanged", nil
@@ -149,7 +146,8 @@ func isKind(err error, kind scheduler.Kind) bool {
 
 // isAway says whether trying again later may help.
 func isAway(err error) bool {
-	return isKind(err, scheduler.KindUnavailable) || isKind(err, scheduler.KindFull) || errors.Is(err, context.DeadlineExceeded)
+	return isKind(err, scheduler.KindUnavailable) || isKind(err, scheduler.KindUnconfirmed) || isKind(err, scheduler.KindFull) ||
+		errors.Is(err, context.DeadlineExceeded)
 }
 
 // cause is what an operator should know of an error, beyond what clients are

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -68,6 +70,46 @@ func TestApplyPolicyCreatesUpdatesUndeletesOrLeaves(t *testing.T) {
 				t.Errorf("%s the second time, want unchanged", got)
 			}
 		})
+	}
+}
+
+// unconfirming is a store whose policies are not confirmed while it is short of
+// replicas.
+type unconfirming struct {
+	scheduler.Store
+	short bool
+}
+
+func (u *unconfirming) PutPolicy(ctx context.Context, rec *scheduler.PolicyRecord, expect int64) (bool, error) {
+	ok, err := u.Store.PutPolicy(ctx, rec, expect)
+	if u.short {
+		return ok, &scheduler.Error{Kind: scheduler.KindUnconfirmed, Message: "too few replicas"}
+	}
+	return ok, err
+}
+
+// TestPoliciesAreAppliedUntilTheyAreConfirmed wants the start to go on trying, also
+// when what is found is what it has written itself.
+func TestPoliciesAreAppliedUntilTheyAreConfirmed(t *testing.T) {
+	t.Parallel()
+	store := &unconfirming{Store: memstore.New(memstore.Config{}), short: true}
+	sched, err := scheduler.New(store, scheduler.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	policies, err := parsePolicies([]byte(onePolicy))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	for range 3 {
+		if err := applyPolicies(t.Context(), log, sched, policies); err == nil || !isAway(err) {
+			t.Fatalf("not confirmed: %v", err)
+		}
+	}
+	store.short = false
+	if err := applyPolicies(t.Context(), log, sched, policies); err != nil {
+		t.Fatal(err)
 	}
 }
 
