@@ -2,13 +2,20 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
+	"errors"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
 	"testing"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/peer"
@@ -72,8 +79,13 @@ func (g *guest) reads(p []byte) {
 // sends has a frame read.
 func (g *guest) sends(frameType byte, n int) {
 	g.t.Helper()
+	g.reads(frame(frameType, n))
+}
+
+// frame is one of a type with n bytes in it.
+func frame(frameType byte, n int) []byte {
 	head := binary.BigEndian.AppendUint32(nil, uint32(n)<<8|uint32(frameType))
-	g.reads(append(head, make([]byte, frameHeadBytes-len(head)+n)...))
+	return append(head, make([]byte, frameHeadBytes-len(head)+n)...)
 }
 
 func (g *guest) holds(want int64) {
@@ -140,6 +152,41 @@ func TestMessagesThatEndAreNotHeld(t *testing.T) {
 	beside.end(t.Context())
 	g.holds(1000)
 	stream.end(t.Context())
+	g.holds(0)
+}
+
+// TestMessagesAreSeenThroughTLS has a message come that is counted as what it is,
+// not as what it takes on its way.
+func TestMessagesAreSeenThroughTLS(t *testing.T) {
+	t.Parallel()
+	site := httptest.NewTLSServer(nil)
+	defer site.Close()
+	var c counters
+	lis := newBoundedListener(nil, 10, &c)
+	near, far := net.Pipe()
+	g := &guest{t: t, bounded: lis.admit(near)}
+	const size = 100_000
+	var sent sync.WaitGroup
+	sent.Go(func() {
+		conn := tls.Client(far, &tls.Config{ServerName: "example.com", RootCAs: site.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs, NextProtos: []string{"h2"}}) //nolint:forcetypeassert // it is one
+		_, err := conn.Write(append(make([]byte, prefaceBytes), frame(dataFrame, size)...))
+		if err = errors.Join(err, conn.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	conn, _, err := watchingCredentials{credentials.NewServerTLSFromCert(&site.TLS.Certificates[0])}.ServerHandshake(g.bounded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, conn); err != nil {
+		t.Error(err)
+	}
+	sent.Wait()
+	g.holds(size)
+	if at, ok := conn.RemoteAddr().(connAddr); !ok || at.conn != g.bounded {
+		t.Errorf("the connection's address is %v, which does not lead back to it", conn.RemoteAddr())
+	}
+	_ = conn.Close() // nobody is there to take TLS's own farewell
 	g.holds(0)
 }
 
