@@ -145,7 +145,11 @@ func (l *Ledger) Settled(o Outcome) {
 	defer l.mu.Unlock()
 	h := l.leases[o.Token]
 	if h == nil {
-		l.faults = append(l.faults, "what was never handed out was settled")
+		// A worker does not begin an attempt whose lease has ended on the way, and gives
+		// it back.
+		if o.took() {
+			l.faults = append(l.faults, "what was never handed out was settled")
+		}
 		return
 	}
 	h.settled = &o
