@@ -140,6 +140,7 @@ func (d *dispatcher) dealHands(hands []*hand) []*dealt {
 		if len(h.picks) > 0 {
 			sh := &h.q.shards[h.shard]
 			sh.notedMS, sh.repaused = 0, false
+			h.q.claims++
 			claims = append(claims, h.claim(d.s.replica))
 		}
 	}
@@ -363,6 +364,7 @@ func (d *dispatcher) settleDeal(c *dealt) {
 	for i, sub := range c.subs {
 		sub.reserved -= c.claim.Slots[i].Count
 	}
+	c.q.claims--
 	d.dropIfIdle(c.q)
 }
 

@@ -42,6 +42,8 @@ type queue struct {
 	subs      []*Subscription
 	observers []*observer
 	shards    []queueShard
+	// claims are those on their way, unsure ones included.
+	claims int
 	// unseen says that nothing is known of it.
 	unseen bool
 }
@@ -245,14 +247,11 @@ func (d *dispatcher) leave(sub *Subscription) {
 	}
 }
 
+// dropIfIdle forgets a queue that nobody wants anything of. It stays while a claim is
+// on its way, whose answer is for it, and not for one that takes its place.
 func (d *dispatcher) dropIfIdle(q *queue) {
-	if len(q.subs) > 0 || len(q.observers) > 0 {
+	if len(q.subs) > 0 || len(q.observers) > 0 || q.claims > 0 {
 		return
-	}
-	for _, sh := range q.shards {
-		if sh.unsure != nil {
-			return
-		}
 	}
 	delete(d.queues, q.key)
 	d.order = remove(d.order, q)

@@ -53,3 +53,39 @@ func TestManyEmptyQueuesAreNotClaimedFrom(t *testing.T) {
 		}
 	})
 }
+
+// slowClaims is a store whose claims wait while it is held.
+type slowClaims struct {
+	scheduler.Store
+	hold atomic.Pointer[chan struct{}]
+}
+
+func (c *slowClaims) Claim(ctx context.Context, claims []scheduler.Claim) []scheduler.Claimed {
+	if held := c.hold.Load(); held != nil {
+		<-*held
+	}
+	return c.Store.Claim(ctx, claims)
+}
+
+// TestQueueThatIsSubscribedToAnewWhileClaimedFrom has the only subscriber leave while a
+// claim for it is on its way, and another come before the answer does.
+func TestQueueThatIsSubscribedToAnewWhileClaimedFrom(t *testing.T) {
+	store := &slowClaims{}
+	inWorldOn(t, func(s scheduler.Store) scheduler.Store { store.Store = s; return store }, func(w *world) {
+		held := make(chan struct{})
+		store.hold.Store(&held)
+		first := w.worker(1)
+		synctest.Wait()
+		if err := first.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		second := w.worker(1)
+		store.hold.Store(nil)
+		close(held)
+		synctest.Wait()
+		w.report(failure("a", by("now")))
+		if got := w.next(second).Task.Key.ID; got != "a" {
+			t.Errorf("delivered %s", got)
+		}
+	})
+}

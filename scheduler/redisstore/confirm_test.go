@@ -271,6 +271,8 @@ func TestConfirmationOnSentinel(t *testing.T) {
 	if got := s.Info(); got.Kind != "sentinel" || got.Replicas != 1 {
 		t.Errorf("found %+v", got)
 	}
+	// A new replica confirms nothing before it has told its primary so once.
+	await(t, "its replica", func() bool { return s.Commit(t.Context(), creations(1000, 1))[0].Err == nil })
 	wantDone(t, s.Commit(t.Context(), creations(0, 200)))
 	claimed := claimDue(t.Context(), t, s, 20)
 	sentinels.Master.Kill(t)
