@@ -122,7 +122,7 @@ proto-baseline: $(BUF) ## Make the protos as they are the baseline (see CONTRIBU
 	$(BUF) build --exclude-source-info -o proto/baseline.binpb
 
 .PHONY: check
-check: lint check-generate breaking check-protoc check-deploy check-bench test ## Run all that CI runs
+check: lint check-generate breaking check-protoc check-deploy check-bench faults-short test ## Run all that CI runs
 
 .PHONY: tools
 tools: $(BUF) $(PLUGINS) $(GOLANGCI_LINT) $(GRPCURL) ## Build all tools into .bin/
