@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/retryd/retryd/scheduler"
 )
 
@@ -60,18 +62,20 @@ func (s *Store) Claim(ctx context.Context, claims []scheduler.Claim) []scheduler
 
 // runClaims runs the scripts of claims. On a Cluster a node that does not answer
 // would hold up what is due in the shards of all others: it is waited for only so
-// long, and then its claims are repeated, under their ids.
+// long, and then its claims are repeated, under their ids. The nodes have a pipeline
+// each, since of one that runs out of time the client forgets also what has come.
 func (s *Store) runClaims(ctx context.Context, calls []*call) {
-	if s.cluster {
-		patience := clusterPatience
-		if s.confirms() {
-			patience += confirmTime
-		}
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, patience)
-		defer cancel()
+	if !s.cluster {
+		s.run(ctx, calls...)
+		return
 	}
-	s.run(ctx, calls...)
+	patience := clusterPatience
+	if s.confirms() {
+		patience += confirmTime
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	s.atEachNode(ctx, calls, func(_ redis.UniversalClient, part []*call) { s.run(ctx, part...) })
 }
 
 // clusterPatience is many times what a claim takes.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/retryd/retryd/internal/redistest"
 	"github.com/retryd/retryd/scheduler"
@@ -49,6 +50,42 @@ func TestStoreOnACluster(t *testing.T) {
 		if err := s.Check(t.Context()); !isUnfit(err) {
 			t.Errorf("check: %v", err)
 		}
+	})
+}
+
+// TestNodeThatHangsHoldsUpItsOwnShards has one of two nodes hang: what the other has is
+// claimed long before the caller's time is up, and the rest when it goes on, by the
+// same claims.
+func TestNodeThatHangsHoldsUpItsOwnShards(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, 2, 0)
+	s := newStore(t, redisstore.Config{URL: cluster.URL()})
+	if err := s.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantDone(t, s.Commit(t.Context(), creations(0, 200)))
+	thaw := freeze(t, cluster.Masters[0])
+	const patient = 2 * time.Second // less than Redis may take to answer
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	claimed, refused := 0, 0
+	for _, got := range s.Claim(ctx, dueClaims(s, 20)) {
+		claimed += len(got.Tasks)
+		if got.Err != nil {
+			wantKind(t, got.Err, scheduler.KindUnavailable)
+			refused++
+		}
+	}
+	if ctx.Err() != nil || claimed == 0 || refused == 0 {
+		t.Errorf("%d claimed and %d claims refused, context %v; want some of each while there is time", claimed, refused, ctx.Err())
+	}
+	thaw()
+	await(t, "the claims of the node that goes on", func() bool {
+		claimed = 0
+		for _, got := range s.Claim(t.Context(), dueClaims(s, 20)) {
+			claimed += len(got.Tasks)
+		}
+		return claimed == 200
 	})
 }
 

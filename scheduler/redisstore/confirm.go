@@ -242,6 +242,11 @@ func (s *Store) runConfirmed(ctx context.Context, calls []*call) {
 		s.runAt(ctx, s.client, calls, s.nodeOf(s.client))
 		return
 	}
+	s.atEachNode(ctx, calls, func(client redis.UniversalClient, part []*call) { s.runAtNode(ctx, client, part) })
+}
+
+// atEachNode runs calls of a Cluster, those of each node for themselves, all at once.
+func (s *Store) atEachNode(ctx context.Context, calls []*call, run func(client redis.UniversalClient, part []*call)) {
 	parts := make(map[redis.UniversalClient][]*call)
 	for _, c := range calls {
 		client, err := s.nodeFor(ctx, c.keys[0])
@@ -253,7 +258,7 @@ func (s *Store) runConfirmed(ctx context.Context, calls []*call) {
 	}
 	var wg sync.WaitGroup
 	for client, part := range parts {
-		wg.Go(func() { s.runAtNode(ctx, client, part) })
+		wg.Go(func() { run(client, part) })
 	}
 	wg.Wait()
 }

@@ -34,9 +34,8 @@ func creations(from, n int) []scheduler.Change {
 	return changes
 }
 
-// claimDue claims up to n due tasks of a queue in each shard, in one call.
-func claimDue(ctx context.Context, t testFataler, s *redisstore.Store, n int) []*scheduler.Task {
-	t.Helper()
+// dueClaims are claims of up to n due tasks of a queue in each shard.
+func dueClaims(s *redisstore.Store, n int) []scheduler.Claim {
 	claims := make([]scheduler.Claim, s.Shards())
 	for shard := range claims {
 		claims[shard] = scheduler.Claim{
@@ -44,8 +43,14 @@ func claimDue(ctx context.Context, t testFataler, s *redisstore.Store, n int) []
 			Slots: []scheduler.Slot{{Count: n, LeaseMS: 30_000, Worker: "w"}}, Nonces: make([]uint64, n),
 		}
 	}
+	return claims
+}
+
+// claimDue claims up to n due tasks of a queue in each shard, in one call.
+func claimDue(ctx context.Context, t testFataler, s *redisstore.Store, n int) []*scheduler.Task {
+	t.Helper()
 	var tasks []*scheduler.Task
-	for _, got := range s.Claim(ctx, claims) {
+	for _, got := range s.Claim(ctx, dueClaims(s, n)) {
 		if got.Err != nil {
 			t.Fatalf("claim: %v", got.Err)
 		}
