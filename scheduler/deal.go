@@ -167,15 +167,6 @@ func takeTurns(hands []*hand) {
 	})
 }
 
-// lastDealt is the number of the dealing that was the queue's last.
-func (q *queue) lastDealt() uint64 {
-	var last uint64
-	for i := range q.shards {
-		last = max(last, q.shards[i].dealtAt)
-	}
-	return last
-}
-
 // give deals up to n more to a hand, and says whether it may be dealt to again.
 func (d *dispatcher) give(h *hand, n int) bool {
 	for range n {
@@ -220,23 +211,6 @@ func (h *hand) claim(replica string) *dealt {
 		c.claim.Slots[len(c.claim.Slots)-1].Count++
 	}
 	return c
-}
-
-// open says whether any subscription has free credit.
-func (q *queue) open() bool {
-	return slices.ContainsFunc(q.subs, func(sub *Subscription) bool { return sub.free() > 0 })
-}
-
-// pick returns the subscription with the most free credit, of several the one
-// that has waited longest for an attempt, nil when none has any.
-func (q *queue) pick() *Subscription {
-	var best *Subscription
-	for _, sub := range q.subs {
-		if n := sub.free(); n > 0 && (best == nil || n > best.free() || (n == best.free() && sub.givenAt < best.givenAt)) {
-			best = sub
-		}
-	}
-	return best
 }
 
 // free is the subscription's credit that nothing is out or on its way for.

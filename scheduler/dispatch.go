@@ -35,42 +35,6 @@ type dispatcher struct {
 	sleepMS int64
 }
 
-// queue is what the dispatcher knows of a queue that somebody has subscribed
-// to.
-type queue struct {
-	key       QueueKey
-	subs      []*Subscription
-	observers []*observer
-	shards    []queueShard
-	// claims are those on their way, unsure ones included.
-	claims int
-	// unseen says that nothing is known of it.
-	unseen bool
-}
-
-// queueShard is a queue's part in one shard.
-type queueShard struct {
-	// headMS is when it must next be looked at; 0 means that nothing is known to
-	// be in it.
-	headMS int64
-	// notedMS is the earliest that has been noted since the claim under way was
-	// dealt, which its answer may not know of; 0 means nothing.
-	notedMS int64
-	// pausedMS is until when the last claim has found the queue paused, never for
-	// good, 0 when it has not: what is noted can be claimed no earlier. It counts until
-	// the next recheck, since another replica may resume the queue. repaused says that
-	// this one has paused or resumed it since the claim under way was dealt.
-	pausedMS int64
-	repaused bool
-	// backlog is whether more was due after the last claim than it took.
-	backlog bool
-	// dealtAt is the number of the dealing that was the last for it.
-	dealtAt uint64
-	// unsure is the last claim when its answer did not come: it is repeated, so
-	// that what it may have taken is not lost for the length of a lease.
-	unsure *dealt
-}
-
 const (
 	// maxPerTurn bounds what one claim takes, and so how long a script runs and
 	// how long other queues wait.
@@ -221,19 +185,6 @@ func (d *dispatcher) add(sub *Subscription) {
 	signal(d.wake)
 }
 
-// queueOf returns the queue of that key, made when it is not there. Nothing is
-// known of a new one, so that all of it is looked at.
-func (d *dispatcher) queueOf(key QueueKey) *queue {
-	q := d.queues[key]
-	if q == nil {
-		q = &queue{key: key, shards: make([]queueShard, d.s.shards), unseen: true}
-		d.unseen = append(d.unseen, key)
-		d.queues[key] = q
-		d.order = append(d.order, q)
-	}
-	return q
-}
-
 // leave removes a subscription; its leases stay.
 func (d *dispatcher) leave(sub *Subscription) {
 	d.mu.Lock()
@@ -245,16 +196,6 @@ func (d *dispatcher) leave(sub *Subscription) {
 			d.dropIfIdle(q)
 		}
 	}
-}
-
-// dropIfIdle forgets a queue that nobody wants anything of. It stays while a claim is
-// on its way, whose answer is for it, and not for one that takes its place.
-func (d *dispatcher) dropIfIdle(q *queue) {
-	if len(q.subs) > 0 || len(q.observers) > 0 || q.claims > 0 {
-		return
-	}
-	delete(d.queues, q.key)
-	d.order = remove(d.order, q)
 }
 
 func remove[T comparable](list []T, x T) []T {
