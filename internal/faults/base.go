@@ -14,20 +14,23 @@ type base struct {
 
 // held is what one server holds.
 type held struct {
-	Goroutines int   `json:"goroutines"`
-	Files      int   `json:"files"`
-	Resident   int64 `json:"resident_bytes"`
+	Goroutines int `json:"goroutines"`
+	Files      int `json:"files"`
+	// Live is what is left of memory once garbage is collected; Resident is what the
+	// process takes, which follows the collector and comes back in its own time.
+	Live     int64 `json:"live_bytes"`
+	Resident int64 `json:"resident_bytes"`
 }
 
 // How much more than at the start they may hold. A pool of connections to Redis keeps
 // those that the load has needed, ten for each core and node, each a file here and a
-// client there. Memory is collected when it is five times what lives, and that counts
-// for 32 MiB more than it is: see package heap.
+// client there. Of memory they keep the buffers of those, what the dispatcher knows of
+// its queues, and the stacks of workers.
 const (
 	moreGoroutines = 30
 	moreFiles      = 80
 	moreClients    = 60 // of each server, at each node
-	moreResident   = 224 << 20
+	moreLive       = 32 << 20
 )
 
 // takeBase measures the servers.
@@ -41,6 +44,9 @@ func (w *World) takeBase(ctx context.Context) (*base, error) {
 		}
 		if h.Files, err = files(s.PID()); err != nil {
 			return nil, fmt.Errorf("count the files of %s: %w", s.name, err)
+		}
+		if h.Live, err = s.live(ctx); err != nil {
+			return nil, err
 		}
 		if h.Resident, err = resident(s.PID()); err != nil {
 			return nil, fmt.Errorf("memory of %s: %w", s.name, err)
@@ -61,9 +67,9 @@ func (w *World) awaitBase(ctx context.Context) (most held, clients int, found []
 		}
 		most, found = held{}, nil
 		for i, h := range now.servers {
-			most = held{max(most.Goroutines, h.Goroutines), max(most.Files, h.Files), max(most.Resident, h.Resident)}
+			most = held{max(most.Goroutines, h.Goroutines), max(most.Files, h.Files), max(most.Live, h.Live), max(most.Resident, h.Resident)}
 			was := w.base.servers[i]
-			if h.Goroutines > was.Goroutines+moreGoroutines || h.Files > was.Files+moreFiles || h.Resident > was.Resident+moreResident {
+			if h.Goroutines > was.Goroutines+moreGoroutines || h.Files > was.Files+moreFiles || h.Live > was.Live+moreLive {
 				found = append(found, fmt.Sprintf("I9: without load %s held %+v at first, and %+v in the end", w.Servers[i].name, was, h))
 			}
 		}

@@ -70,31 +70,55 @@ func (s *Server) Start(ctx context.Context) error {
 	return s.awaitLog(ctx, offset, "redis can be used: serving")
 }
 
-// goroutines is how many it runs.
+// goroutines counts those of the server.
 func (s *Server) goroutines(ctx context.Context) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Admin+"/debug/pprof/goroutine?debug=1", http.NoBody)
+	text, err := s.profile(ctx, "goroutine?debug=1")
+	if err != nil {
+		return 0, fmt.Errorf("count the goroutines of %s: %w", s.name, err)
+	}
+	return figureAfter(text, "total ")
+}
+
+// live is what the server's heap and stacks hold once all garbage is collected.
+func (s *Server) live(ctx context.Context) (int64, error) {
+	text, err := s.profile(ctx, "heap?debug=1&gc=1")
+	if err != nil {
+		return 0, fmt.Errorf("what %s holds in memory: %w", s.name, err)
+	}
+	heap, err := figureAfter(text, "# HeapAlloc = ")
 	if err != nil {
 		return 0, err
+	}
+	stacks, err := figureAfter(text, "# Stack = ")
+	return int64(heap) + int64(stacks), err
+}
+
+// figureAfter is the number that follows a label.
+func figureAfter(text, label string) (int, error) {
+	_, rest, ok := strings.Cut(text, label)
+	end := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
+	if !ok || end < 0 {
+		return 0, fmt.Errorf("no %q in the profile: %.200q", label, text)
+	}
+	return strconv.Atoi(rest[:end])
+}
+
+// profile returns one of Go's own.
+func (s *Server) profile(ctx context.Context, name string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Admin+"/debug/pprof/"+name, http.NoBody)
+	if err != nil {
+		return "", err
 	}
 	req.Close = true
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0, fmt.Errorf("count the goroutines of %s: %w", s.name, err)
+		return "", err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return 0, fmt.Errorf("count the goroutines of %s: %w", s.name, err)
-	}
-	first, _, _ := strings.Cut(string(text), "\n")
-	_, total, ok := strings.Cut(first, "total ")
-	n, err := strconv.Atoi(total)
-	if !ok || err != nil {
-		return 0, fmt.Errorf("count the goroutines of %s: it answers %q", s.name, first)
-	}
-	return n, nil
+	return string(text), err
 }
 
 // files is how many files and connections a process has open.
