@@ -228,6 +228,7 @@ func (d *dispatcher) hand(ctx context.Context, deal []*dealt) bool {
 	var tasks, unconfirmed []*Task
 	var subs []*Subscription
 	for i, got := range d.s.store.Claim(ctx, claims) {
+		d.s.observeClaim(&got)
 		if IsUnconfirmed(got.Err) && len(got.Tasks) > 0 {
 			// Their leases may be lost yet, and others given. To keep them until that is
 			// known would let them expire, and count against tasks that nobody had.

@@ -7,7 +7,7 @@ import "slices"
 type queue struct {
 	key       QueueKey
 	subs      []*Subscription
-	observers []*observer
+	observers []*onlooker
 	shards    []queueShard
 	// claims are those on their way, unsure ones included.
 	claims int

@@ -44,8 +44,14 @@ func inWorldOn(t *testing.T, wrap func(scheduler.Store) scheduler.Store, test fu
 
 func newWorld(t *testing.T, store scheduler.Store) *world {
 	t.Helper()
+	return newObservedWorld(t, store, nil)
+}
+
+// newObservedWorld is newWorld with an observer of its scheduler.
+func newObservedWorld(t *testing.T, store scheduler.Store, o scheduler.Observer) *world {
+	t.Helper()
 	w := &world{t: t, ctx: t.Context(), store: store}
-	w.s = w.another()
+	w.s = w.anotherWith(o)
 	for _, p := range testPolicies() {
 		if _, err := w.s.CreatePolicy(w.ctx, "ns", p); err != nil {
 			t.Fatal(err)
@@ -57,7 +63,13 @@ func newWorld(t *testing.T, store scheduler.Store) *world {
 // another runs one more scheduler over the same store, as another replica does.
 func (w *world) another() *scheduler.Scheduler {
 	w.t.Helper()
-	s, err := scheduler.New(w.store, scheduler.Config{Log: slog.New(slog.DiscardHandler)})
+	return w.anotherWith(nil)
+}
+
+// anotherWith is another with an observer.
+func (w *world) anotherWith(o scheduler.Observer) *scheduler.Scheduler {
+	w.t.Helper()
+	s, err := scheduler.New(w.store, scheduler.Config{Log: slog.New(slog.DiscardHandler), Observer: o})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -176,6 +176,7 @@ func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (d *D
 		Nonces: nonces(1),
 	}
 	got := s.store.Claim(ctx, []Claim{claim})[0]
+	s.observeClaim(&got)
 	if got.Paused {
 		openMS = got.NextMS
 		if openMS == 0 {
@@ -211,6 +212,7 @@ func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (d *D
 	}
 	for i, ok := range s.admit(ctx, got.Tasks) {
 		if ok {
+			s.observeHandOut(got.Tasks[i])
 			return &Delivery{Task: got.Tasks[i], Token: got.Tasks[i].Lease(s.shards).String()}, 0, nil
 		}
 	}

@@ -10,7 +10,7 @@ import (
 // ends or show fails: at most once each delivery, and as well as can be done
 // from the side. show is called from one goroutine.
 func (s *Scheduler) Observe(ctx context.Context, namespace string, queues []string, show func(Delivery) error) error {
-	o := &observer{wake: make(chan struct{}, 1), looks: make(map[QueueKey][]observedShard)}
+	o := &onlooker{wake: make(chan struct{}, 1), looks: make(map[QueueKey][]observedShard)}
 	for _, name := range queues {
 		o.queues = append(o.queues, QueueKey{namespace, name})
 	}
@@ -43,8 +43,8 @@ func (s *Scheduler) Observe(ctx context.Context, namespace string, queues []stri
 	}
 }
 
-// observer is somebody who looks on.
-type observer struct {
+// onlooker is somebody who looks on.
+type onlooker struct {
 	queues []QueueKey
 	wake   chan struct{}
 
@@ -80,7 +80,7 @@ const (
 	observeOverlapMS = 2_000
 )
 
-func (d *dispatcher) joinObserver(o *observer) {
+func (d *dispatcher) joinObserver(o *onlooker) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, key := range o.queues {
@@ -89,7 +89,7 @@ func (d *dispatcher) joinObserver(o *observer) {
 	}
 }
 
-func (d *dispatcher) leaveObserver(o *observer) {
+func (d *dispatcher) leaveObserver(o *onlooker) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, key := range o.queues {
@@ -101,7 +101,7 @@ func (d *dispatcher) leaveObserver(o *observer) {
 }
 
 // note takes note that something falls due.
-func (o *observer) note(h Hint) {
+func (o *onlooker) note(h Hint) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	look := &o.looks[h.Queue][h.Shard]
@@ -112,7 +112,7 @@ func (o *observer) note(h Hint) {
 }
 
 // claimed takes note of a task that this replica has claimed.
-func (o *observer) claimed(t *Task) {
+func (o *onlooker) claimed(t *Task) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.taken) < maxTaken {
@@ -122,7 +122,7 @@ func (o *observer) claimed(t *Task) {
 }
 
 // observeOnce shows what is due and returns when to look again.
-func (s *Scheduler) observeOnce(ctx context.Context, o *observer, show func(Delivery) error) (wakeMS int64, err error) {
+func (s *Scheduler) observeOnce(ctx context.Context, o *onlooker, show func(Delivery) error) (wakeMS int64, err error) {
 	o.mu.Lock()
 	taken := o.taken
 	o.taken = nil
@@ -151,7 +151,7 @@ func (s *Scheduler) observeOnce(ctx context.Context, o *observer, show func(Deli
 
 // observeShard shows what is due in one queue and shard, and returns when to
 // look at it again, 0 when nothing is known to come.
-func (s *Scheduler) observeShard(ctx context.Context, o *observer, key QueueKey, shard int, show func(Delivery) error) (int64, error) {
+func (s *Scheduler) observeShard(ctx context.Context, o *onlooker, key QueueKey, shard int, show func(Delivery) error) (int64, error) {
 	nowMS := s.clock.nowMS()
 	o.mu.Lock()
 	look := &o.looks[key][shard]
@@ -189,7 +189,7 @@ func (s *Scheduler) observeShard(ctx context.Context, o *observer, key QueueKey,
 	return look.lookMS, nil
 }
 
-func (o *observer) show(t *Task, delivery int, nowMS int64, show func(Delivery) error) error {
+func (o *onlooker) show(t *Task, delivery int, nowMS int64, show func(Delivery) error) error {
 	if seen, ok := o.shown[t.Key]; ok && seen.attempt == t.Attempt && seen.delivery == delivery {
 		return nil
 	}
@@ -203,7 +203,7 @@ func (o *observer) show(t *Task, delivery int, nowMS int64, show func(Delivery) 
 }
 
 // forget drops the oldest of what was shown when there is too much of it.
-func (o *observer) forget(nowMS int64) {
+func (o *onlooker) forget(nowMS int64) {
 	if len(o.shown) < maxShown {
 		return
 	}

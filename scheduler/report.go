@@ -86,6 +86,9 @@ func (s *Scheduler) ReportBatch(ctx context.Context, reports []Report) []Reporte
 		if job != nil {
 			out[i].Err = job.err
 		}
+		if s.cfg.Observer != nil {
+			s.reported(ctx, &reports[i], job, &out[i])
+		}
 	}
 	return out
 }

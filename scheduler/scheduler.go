@@ -26,6 +26,8 @@ type Config struct {
 	Now func() time.Time
 	// Audit says how the auditor goes about.
 	Audit AuditConfig
+	// Observer is told what becomes of tasks; nil where nobody is to know.
+	Observer Observer
 }
 
 // DefaultFirstSuccessRetention is that of a zero Config.
@@ -125,6 +127,9 @@ func (s *Scheduler) moved(before, after *Task) {
 	s.leases.update(key, after)
 	s.dispatcher.moved(before, after)
 	s.watchers.changed(key)
+	if s.cfg.Observer != nil {
+		s.observeMove(before, after)
+	}
 }
 
 func (t *Task) keyOr(other *Task) TaskKey {

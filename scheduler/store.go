@@ -189,6 +189,9 @@ type Slot struct {
 type Claimed struct {
 	// Tasks are those claimed, in the order of the slots that they fill.
 	Tasks []*Task
+	// Expired are those of Tasks whose lease had ended, which this claim has counted as
+	// an expiry. A repeat of a claim need not tell them again.
+	Expired []*Task
 	// NextMS is the earliest LookMS left in the queue and shard, which may be
 	// due already; 0 when there is nothing. While the queue is paused it is no
 	// earlier than the end of the pause, and 0 where that has none.

@@ -71,6 +71,13 @@ func (sub *Subscription) Ready() <-chan struct{} { return sub.ready }
 // more was claimed: what waits is Surplus then. From here on it counts as handed
 // out, whatever becomes of it, unless it is given back.
 func (sub *Subscription) Next() (d Delivery, ok bool) {
+	if d, ok = sub.take(); ok {
+		sub.s.observeHandOut(d.Task)
+	}
+	return d, ok
+}
+
+func (sub *Subscription) take() (d Delivery, ok bool) {
 	sub.s.dispatcher.mu.Lock()
 	defer sub.s.dispatcher.mu.Unlock()
 	sub.s.dispatcher.expire(sub.s.clock.nowMS())

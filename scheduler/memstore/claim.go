@@ -61,6 +61,9 @@ func (s *Store) claim(c scheduler.Claim, nowMS int64) scheduler.Claimed {
 			s.replace(taking[n], t)
 			s.count(taking[n], t, nowMS, nowMS)
 			got.Tasks = append(got.Tasks, t)
+			if taking[n].State == scheduler.StateLeased {
+				got.Expired = append(got.Expired, t)
+			}
 			last.tasks, last.fence = append(last.tasks, t.Key), append(last.fence, t.Fence)
 			n++
 		}

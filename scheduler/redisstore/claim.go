@@ -161,7 +161,7 @@ func (s *Store) claimed(ctx context.Context, c *scheduler.Claim, now, answer any
 	}
 	for _, v := range list[3:] {
 		entry, ok := v.([]any)
-		if !ok || len(entry) != 2 {
+		if !ok || len(entry) < 2 {
 			return scheduler.Claimed{Err: errReply}
 		}
 		t, err := s.member(entry[0], entry[1])
@@ -173,6 +173,9 @@ func (s *Store) claimed(ctx context.Context, c *scheduler.Claim, now, answer any
 			continue
 		}
 		got.Tasks = append(got.Tasks, t)
+		if len(entry) > 2 {
+			got.Expired = append(got.Expired, t)
+		}
 	}
 	return got
 }

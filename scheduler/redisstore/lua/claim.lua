@@ -13,7 +13,7 @@
 -- Result now, and per claim: the earliest time left in the index, no earlier than the end
 --        of the queue's pause ('' for none, or while it has no end), 1 if the queue is
 --        paused, else 0, how many entries of the index were wrong and are mended, then per
---        task its name and its record
+--        task its name, its record, and 1 if its lease had expired
 -- Bound  O(tasks * log of the index) with at most 100 tasks a claim
 --
 -- Learned keys: the tasks found in the index and the counts of their groups, each read
@@ -166,7 +166,7 @@ local function take(keys, prefix, names, records, slots, nonces, memory, id)
       left = left - 1
       local new, fence, group = leased(rec, slots[s], sub(nonces, n * 8 + 1, n * 8 + 8), queued)
       n = n + 1
-      out[n] = {name, new}
+      out[n] = {name, new, not group and 1 or nil}
       set[#set + 1], set[#set + 2] = prefix .. 't:' .. name, new
       scores[#scores + 1], scores[#scores + 2] = now + slots[s].lease, taskID
       took[n] = fence .. pack('>I2', #name) .. name
