@@ -51,7 +51,7 @@ func New(target string, opts ...Option) (*Client, error) {
 		}
 		over, c.close = cc, cc.Close
 	}
-	c.conn = &conn{over: over, namespace: cfg.namespace, budget: cfg.retryTimeout, log: cfg.log}
+	c.conn = &conn{over: over, namespace: cfg.namespace, budget: cfg.retryTimeout, log: cfg.log, propagator: cfg.propagator}
 	c.retry = retryv1.NewRetryServiceClient(c.conn)
 	c.policies = retryv1.NewPolicyServiceClient(c.conn)
 	c.jobs = retryv1.NewJobServiceClient(c.conn)

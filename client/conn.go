@@ -27,6 +27,8 @@ type conn struct {
 	namespace string
 	budget    time.Duration
 	log       *slog.Logger
+	// propagator is nil where trace contexts are left alone.
+	propagator Propagator
 }
 
 // NewStream opens a stream of the connection below; streams are never repeated.
@@ -39,6 +41,7 @@ func (c *conn) NewStream(
 // Invoke makes a unary call.
 func (c *conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	args = c.withNamespace(args)
+	ctx = c.traced(ctx)
 	class := repeatable(method, args)
 	if class == repeatNever {
 		return callError(c.over.Invoke(ctx, method, args, reply, opts...))

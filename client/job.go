@@ -102,7 +102,7 @@ func (s *shift) perform(ctx context.Context, j *job) {
 		}
 		s.performed(j, err)
 	}()
-	err = result(ctx, s.handle(ctx, j.attempt))
+	err = result(ctx, s.handle(s.w.c.conn.withTrace(ctx, j.attempt), j.attempt))
 	returned = true
 }
 
@@ -152,7 +152,9 @@ func (s *shift) performed(j *job, err error) {
 // conclude turns a result into the outcome to be sent. Callers
 // hold mu.
 func (s *shift) conclude(j *job, err error) {
-	o := &retryv1.Outcome{LeaseToken: j.attempt.LeaseToken}
+	o := &retryv1.Outcome{
+		LeaseToken: j.attempt.LeaseToken, Traceparent: j.attempt.Traceparent, Tracestate: j.attempt.Tracestate,
+	}
 	if release, ok := asRelease(err); ok {
 		o.Result = &retryv1.Outcome_Release{Release: &retryv1.Release{Delay: durationpb.New(release.delay)}}
 	} else if err != nil {
@@ -216,8 +218,10 @@ func (s *shift) sendAgain(j *job, e *Error) bool {
 		f.Permanent = j.outcome.GetFailure().GetPermanent()
 		j.plain = true
 		j.outcome = &retryv1.Outcome{
-			LeaseToken: j.attempt.LeaseToken,
-			Result:     &retryv1.Outcome_Failure{Failure: f.proto()},
+			LeaseToken:  j.attempt.LeaseToken,
+			Result:      &retryv1.Outcome_Failure{Failure: f.proto()},
+			Traceparent: j.attempt.Traceparent,
+			Tracestate:  j.attempt.Tracestate,
 		}
 	default:
 		return false

@@ -41,6 +41,11 @@ type Attempt struct {
 	// LeaseExpireTime is when the lease ends unless it is extended, by the
 	// server's clock.
 	LeaseExpireTime time.Time
+	// Traceparent and Tracestate say where the attempt belongs in the traces of
+	// those who reported the task, as W3C Trace Context has it; both are empty when
+	// no report came with a context. With [WithPropagator] the context of a
+	// worker's handler has them already.
+	Traceparent, Tracestate string
 }
 
 // Trigger says what led to an attempt.
@@ -194,5 +199,7 @@ func attemptOf(a *retryv1.Attempt) *Attempt {
 		RetriesLeft:      int(a.GetRetriesLeft()),
 		LeaseToken:       a.GetLeaseToken(),
 		LeaseExpireTime:  timeOf(a.GetLeaseExpireTime()),
+		Traceparent:      a.GetTraceparent(),
+		Tracestate:       a.GetTracestate(),
 	}
 }

@@ -19,6 +19,7 @@ type config struct {
 	dialOptions  []grpc.DialOption
 	conn         grpc.ClientConnInterface
 	retryTimeout time.Duration
+	propagator   Propagator
 }
 
 // WithNamespace sets the namespace of all calls and workers. Default: the
@@ -61,6 +62,15 @@ func WithConn(conn grpc.ClientConnInterface) Option {
 // means that no call is repeated.
 func WithRetryTimeout(d time.Duration) Option {
 	return func(c *config) { c.retryTimeout = d }
+}
+
+// WithPropagator ties the traces of the program to those of its tasks: calls carry
+// the context of theirs to the server, which keeps it with the task, and a handler's
+// context goes on from there. Default: neither; what the [Attempt] brings can still be
+// read from it. It is of no use beside an interceptor of [WithDialOptions] that
+// injects the same.
+func WithPropagator(p Propagator) Option {
+	return func(c *config) { c.propagator = p }
 }
 
 // ReportOption adds to one report.

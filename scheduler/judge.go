@@ -155,6 +155,7 @@ func (s *Scheduler) fail(ctx context.Context, t *Task, r *Report, attempt int, n
 		Key:        keyDigest(r.Key),
 		Content:    contentDigest(r, attempt),
 		Op:         r.op,
+		Trace:      r.Trace,
 	}
 	if r.lease != nil {
 		rec.Fence = r.lease.Fence

@@ -26,6 +26,9 @@ type Report struct {
 	Failure *policy.Failure
 	// Outcome and Message are a success's.
 	Outcome, Message string
+	// Trace is the trace context that the report came with. It is no part of what
+	// the report says: a resend with another is the same report.
+	Trace TraceContext
 
 	op    OpID
 	lease *LeaseToken

@@ -170,6 +170,9 @@ type AttemptRecord struct {
 	// Fence is the token that the report settled; zero without one.
 	Fence Fence
 	Op    OpID
+	// Trace is the trace context that a failure's report came with, until a later
+	// report has one.
+	Trace TraceContext
 }
 
 const (
@@ -183,6 +186,7 @@ func (t *Task) withRecord(rec *AttemptRecord) (history []AttemptRecord, dropped 
 	history = make([]AttemptRecord, 0, len(t.History)+1)
 	history = append(append(history, t.History...), *rec)
 	dropped = t.Dropped
+	keepTrace(history)
 	for len(history) > keptFirst+keptLast {
 		history = slices.Delete(history, keptFirst, keptFirst+1)
 		dropped++

@@ -59,7 +59,7 @@ func (t *Task) end(state State, nowMS, retentionMS int64) {
 	t.Spec.Payload, t.Spec.Attributes = nil, nil
 	bare := make([]AttemptRecord, len(t.History))
 	for i, rec := range t.History {
-		rec.Message, rec.Failure.Message = "", ""
+		rec.Message, rec.Failure.Message, rec.Trace = "", "", TraceContext{}
 		bare[i] = rec
 	}
 	t.History = bare

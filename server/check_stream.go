@@ -68,7 +68,9 @@ func (c *checker) flow(f *retryv1.Flow) {
 // in the domain's terms.
 func (c *checker) outcomeReport(namespace string, o *retryv1.Outcome) scheduler.Report {
 	c.token(namespace, o.GetLeaseToken())
-	out := scheduler.Report{Namespace: namespace, Token: o.GetLeaseToken()}
+	out := scheduler.Report{
+		Namespace: namespace, Token: o.GetLeaseToken(), Trace: wire.TraceContext(o.GetTraceparent(), o.GetTracestate()),
+	}
 	switch r := o.GetResult().(type) {
 	case *retryv1.Outcome_Success:
 		c.text("success.outcome", r.Success.GetOutcome(), maxKeyBytes)

@@ -77,6 +77,8 @@ func trim(msg *retryv1.SubscribeRequest) {
 			return
 		}
 		m.Outcome.LeaseToken = cutToken(m.Outcome.GetLeaseToken())
+		trace := wire.TraceContext(m.Outcome.GetTraceparent(), m.Outcome.GetTracestate())
+		m.Outcome.Traceparent, m.Outcome.Tracestate = trace.Parent, trace.State
 		if s := m.Outcome.GetSuccess(); s != nil {
 			s.Message = wire.CutMessage(s.GetMessage())
 		}

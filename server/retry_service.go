@@ -22,6 +22,7 @@ func (h *retryService) ReportFailure(ctx context.Context, r *retryv1.ReportFailu
 	if err := c.err(); err != nil {
 		return nil, err
 	}
+	report.Trace = traceOf(ctx)
 	answer, err := h.s.sched.Report(ctx, report)
 	if err != nil {
 		return nil, err
@@ -51,9 +52,12 @@ func (h *retryService) BatchReport(ctx context.Context, r *retryv1.BatchReportRe
 		return nil, err
 	}
 	b := newReportBatch(len(r.GetReports()))
-	for _, report := range r.GetReports() {
+	trace := traceOf(ctx)
+	for _, each := range r.GetReports() {
 		var c checker
-		b.add(c.report(namespace, report), c.err())
+		report := c.report(namespace, each)
+		report.Trace = trace
+		b.add(report, c.err())
 	}
 	resp := &retryv1.BatchReportResponse{Results: make([]*retryv1.ReportResult, 0, len(r.GetReports()))}
 	for _, got := range b.take(ctx, h.s.sched) {

@@ -84,7 +84,7 @@ func anyRecord(task *scheduler.Task) *rapid.Generator[scheduler.AttemptRecord] {
 		rec := scheduler.AttemptRecord{
 			Attempt: anyInt.Draw(t, "attempt"), Generation: rapid.OneOf(rapid.Just(1), anyInt).Draw(t, "generation"),
 			Trigger: scheduler.Trigger(anyByte.Draw(t, "trigger")), TimeMS: anyMS.Draw(t, "time"), Success: rapid.Bool().Draw(t, "success"),
-			Outcome: anyText.Draw(t, "outcome"), Message: anyText.Draw(t, "message"),
+			Outcome: anyText.Draw(t, "outcome"),
 			Failure: policy.Failure{
 				Cause: policy.Cause(anyByte.Draw(t, "cause")), HTTPStatus: anyInt.Draw(t, "status"), RetryAfterHeader: anyText.Draw(t, "header"),
 				GRPCCode: anyInt.Draw(t, "code"), ConnectionKind: policy.ConnectionKind(anyByte.Draw(t, "kind")), Outcome: anyText.Draw(t, "outcome"),
@@ -95,6 +95,11 @@ func anyRecord(task *scheduler.Task) *rapid.Generator[scheduler.AttemptRecord] {
 			PolicyRevision: anyMS.Draw(t, "revision"), Worker: anyText.Draw(t, "worker"), Deliveries: anyInt.Draw(t, "deliveries"),
 			Key: scheduler.Digest(anyU64.Draw(t, "key")), Content: scheduler.Digest(anyU64.Draw(t, "content")),
 			Fence: rapid.OneOf(rapid.Just(task.Fence), anyFence).Draw(t, "fence"), Op: scheduler.OpID(anyU64.Draw(t, "op")),
+		}
+		if rec.Success {
+			rec.Message = anyText.Draw(t, "message")
+		} else if parent := rapid.OneOf(rapid.Just(""), rapid.StringN(0, 60, 255)).Draw(t, "traceparent"); parent != "" {
+			rec.Trace = scheduler.TraceContext{Parent: parent, State: anyText.Draw(t, "tracestate")}
 		}
 		if rapid.Bool().Draw(t, "decided") {
 			rec.Decision = anyDecision(task, &rec).Draw(t, "decision")

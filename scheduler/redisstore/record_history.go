@@ -29,6 +29,8 @@ const (
 	// attemptPolicy: it is not the policy that the task names.
 	attemptPolicy
 	attemptOutcome
+	// attemptMessage: a success's message. A failure has none, and keeps its trace
+	// context there, where versions that know of no traces carry it along unread.
 	attemptMessage
 	failureCause
 	failureStatus
@@ -72,7 +74,7 @@ func (e *encoder) attempt(rec *scheduler.AttemptRecord, t *scheduler.Task, taskF
 	m.when(attemptTaskFence, taskFence)
 	m.when(attemptPolicy, rec.Policy != t.Spec.Policy)
 	m.when(attemptOutcome, rec.Outcome != "")
-	m.when(attemptMessage, rec.Message != "")
+	m.when(attemptMessage, rec.Success && rec.Message != "" || !rec.Success && rec.Trace.Parent != "")
 	m.when(failureCause, f.Cause != 0)
 	m.when(failureStatus, f.HTTPStatus != 0)
 	m.when(failureMessage, f.Message != "")
@@ -133,8 +135,20 @@ func (e *encoder) attemptHead(rec *scheduler.AttemptRecord, m mask) {
 		e.str(rec.Outcome)
 	}
 	if m.has(attemptMessage) {
-		e.str(rec.Message)
+		if rec.Success {
+			e.str(rec.Message)
+		} else {
+			e.trace(rec.Trace)
+		}
 	}
+}
+
+// trace writes a trace context as one text: the length of its parent in one byte, the
+// parent, and the state.
+func (e *encoder) trace(c scheduler.TraceContext) {
+	e.uvarint(uint64(1 + len(c.Parent) + len(c.State)))
+	e.u8("the length of the traceparent", len(c.Parent))
+	e.b = append(append(e.b, c.Parent...), c.State...)
 }
 
 func (e *encoder) failure(f *policy.Failure, m mask) {
@@ -228,7 +242,11 @@ func (d *decoder) attempt(rec *scheduler.AttemptRecord, t *scheduler.Task) {
 		rec.Outcome = d.str()
 	}
 	if m.has(attemptMessage) {
-		rec.Message = d.str()
+		if text := d.str(); rec.Success {
+			rec.Message = text
+		} else {
+			rec.Trace = d.trace(text)
+		}
 	}
 	d.failure(&rec.Failure, m)
 	if m.has(attemptDecision) {
@@ -237,6 +255,19 @@ func (d *decoder) attempt(rec *scheduler.AttemptRecord, t *scheduler.Task) {
 	if m >= failureTime<<1 {
 		d.fail(errGarbage)
 	}
+}
+
+// trace reads what encoder.trace wrote. Where there is no parent there is no context.
+func (d *decoder) trace(text string) scheduler.TraceContext {
+	if text == "" || text[0] == 0 {
+		return scheduler.TraceContext{}
+	}
+	end := 1 + int(text[0])
+	if end > len(text) {
+		d.fail(errTruncated)
+		return scheduler.TraceContext{}
+	}
+	return scheduler.TraceContext{Parent: text[1:end], State: text[end:]}
 }
 
 func (d *decoder) failure(f *policy.Failure, m mask) {

@@ -70,6 +70,7 @@ func goldenTasks() map[string]*scheduler.Task {
 		"full":    full,
 		"empty":   {Key: aKey},
 		"pending": pendingTask("a"),
+		"traced":  tracedTask("a"),
 		"ended":   endedTask("a"),
 		"bounded": {Key: aKey, State: scheduler.StateHeld, Generation: 1, FirstAttempt: 1, Spec: scheduler.Spec{Queue: "q", DeadlineMS: startMS}, HoldCondition: "fix", HoldMS: startMS},
 	}
@@ -102,6 +103,13 @@ func pendingTask(id string) *scheduler.Task {
 			Policy: "webhook", PolicyRevision: 3, Key: 1<<63 | 0x1234567890abcdef, Content: 0x234567890abcdef1, Op: 0x34567890abcdef12,
 		}},
 	}
+}
+
+// tracedTask is the same, reported with a trace context.
+func tracedTask(id string) *scheduler.Task {
+	task := pendingTask(id)
+	task.History[0].Trace = scheduler.TraceContext{Parent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", State: "congo=t61rcWkgMzE"}
+	return task
 }
 
 // endedTask is that of one short attempt.
@@ -177,15 +185,16 @@ func TestRecordsOfOtherVersionsAreRefused(t *testing.T) {
 func TestWhatHasNoRoomIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*scheduler.Task){
-		"due time":   func(t *scheduler.Task) { t.DueMS = 1 << 48 },
-		"negative":   func(t *scheduler.Task) { t.DueMS = -1 },
-		"fence":      func(t *scheduler.Task) { t.Fence.Number = redisstore.MaxFence + 1 },
-		"deliveries": func(t *scheduler.Task) { t.Delivery = 1 << 32 },
-		"expiries":   func(t *scheduler.Task) { t.Expiries = -1 },
-		"worker":     func(t *scheduler.Task) { t.Worker = strings.Repeat("w", 1<<16) },
-		"queue":      func(t *scheduler.Task) { t.Spec.Queue = strings.Repeat("q", 1<<16) },
-		"group":      func(t *scheduler.Task) { t.Spec.Group = strings.Repeat("g", 1<<8) },
-		"deadline":   func(t *scheduler.Task) { t.Spec.DeadlineMS = 1 << 50 },
+		"due time":    func(t *scheduler.Task) { t.DueMS = 1 << 48 },
+		"negative":    func(t *scheduler.Task) { t.DueMS = -1 },
+		"fence":       func(t *scheduler.Task) { t.Fence.Number = redisstore.MaxFence + 1 },
+		"deliveries":  func(t *scheduler.Task) { t.Delivery = 1 << 32 },
+		"expiries":    func(t *scheduler.Task) { t.Expiries = -1 },
+		"traceparent": func(t *scheduler.Task) { t.History[0].Trace.Parent = strings.Repeat("0", 1<<8) },
+		"worker":      func(t *scheduler.Task) { t.Worker = strings.Repeat("w", 1<<16) },
+		"queue":       func(t *scheduler.Task) { t.Spec.Queue = strings.Repeat("q", 1<<16) },
+		"group":       func(t *scheduler.Task) { t.Spec.Group = strings.Repeat("g", 1<<8) },
+		"deadline":    func(t *scheduler.Task) { t.Spec.DeadlineMS = 1 << 50 },
 	} {
 		task := pendingTask("a")
 		change(task)

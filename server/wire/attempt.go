@@ -24,6 +24,8 @@ func Attempt(d *scheduler.Delivery) *retryv1.Attempt {
 		LeaseToken:       d.Token,
 		LeaseExpireTime:  Time(t.LeaseEndMS),
 	}
+	trace := t.Trace()
+	out.Traceparent, out.Tracestate = trace.Parent, trace.State
 	if rec := t.LastFailure(); rec != nil {
 		out.LastFailure = failureToProto(&rec.Failure)
 	}

@@ -64,8 +64,15 @@ type Attempt struct {
 	// When the lease expires unless it is extended. A report is still taken after that, as long as the
 	// attempt was not handed out again. Unset on a stream that only observes.
 	LeaseExpireTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=lease_expire_time,json=leaseExpireTime,proto3" json:"lease_expire_time,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Where the attempt belongs in the traces of those who report the task: a W3C traceparent of 55
+	// bytes, from which whoever makes the attempt goes on. It is that of the newest report that came
+	// with one, in the metadata of its call or in its Outcome, or, on a server that exports traces, of
+	// this hand-out within the same trace. Empty means that no report came with one.
+	Traceparent string `protobuf:"bytes,16,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	// The W3C tracestate that goes with traceparent, at most 256 bytes. Empty means none.
+	Tracestate    string `protobuf:"bytes,17,opt,name=tracestate,proto3" json:"tracestate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Attempt) Reset() {
@@ -201,6 +208,20 @@ func (x *Attempt) GetLeaseExpireTime() *timestamppb.Timestamp {
 		return x.LeaseExpireTime
 	}
 	return nil
+}
+
+func (x *Attempt) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
+func (x *Attempt) GetTracestate() string {
+	if x != nil {
+		return x.Tracestate
+	}
+	return ""
 }
 
 // LeaseResult is what became of one lease that was to be extended.
@@ -754,7 +775,7 @@ var File_retry_v1_lease_proto protoreflect.FileDescriptor
 
 const file_retry_v1_lease_proto_rawDesc = "" +
 	"\n" +
-	"\x14retry/v1/lease.proto\x12\bretry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17retry/v1/decision.proto\x1a\x14retry/v1/error.proto\x1a\x16retry/v1/failure.proto\x1a\x13retry/v1/task.proto\"\xb0\x05\n" +
+	"\x14retry/v1/lease.proto\x12\bretry.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17retry/v1/decision.proto\x1a\x14retry/v1/error.proto\x1a\x16retry/v1/failure.proto\x1a\x13retry/v1/task.proto\"\xf2\x05\n" +
 	"\aAttempt\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\tR\x05queue\x12\x18\n" +
@@ -776,7 +797,11 @@ const file_retry_v1_lease_proto_rawDesc = "" +
 	"\fretries_left\x18\r \x01(\x05R\vretriesLeft\x12\x1f\n" +
 	"\vlease_token\x18\x0e \x01(\tR\n" +
 	"leaseToken\x12F\n" +
-	"\x11lease_expire_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\x0fleaseExpireTime\x1a=\n" +
+	"\x11lease_expire_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\x0fleaseExpireTime\x12 \n" +
+	"\vtraceparent\x18\x10 \x01(\tR\vtraceparent\x12\x1e\n" +
+	"\n" +
+	"tracestate\x18\x11 \x01(\tR\n" +
+	"tracestate\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb1\x01\n" +

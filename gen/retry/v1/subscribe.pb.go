@@ -376,7 +376,14 @@ type Outcome struct {
 	//	*Outcome_Success
 	//	*Outcome_Failure
 	//	*Outcome_Release
-	Result        isOutcome_Result `protobuf_oneof:"result"`
+	Result isOutcome_Result `protobuf_oneof:"result"`
+	// Where the outcome belongs in the worker's traces, a W3C traceparent of 55 bytes, which the task's
+	// next attempt goes on from. One that is not valid is ignored. Empty means that the next attempt
+	// goes on from where this one did.
+	Traceparent string `protobuf:"bytes,5,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	// The W3C tracestate that goes with traceparent. One of more than 256 bytes is ignored. Empty
+	// means none.
+	Tracestate    string `protobuf:"bytes,6,opt,name=tracestate,proto3" json:"tracestate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -450,6 +457,20 @@ func (x *Outcome) GetRelease() *Release {
 		}
 	}
 	return nil
+}
+
+func (x *Outcome) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
+func (x *Outcome) GetTracestate() string {
+	if x != nil {
+		return x.Tracestate
+	}
+	return ""
 }
 
 type isOutcome_Result interface {
@@ -930,13 +951,17 @@ const file_retry_v1_subscribe_proto_rawDesc = "" +
 	"\rmax_in_flight\x18\x03 \x01(\x05R\vmaxInFlight\x12@\n" +
 	"\x0elease_duration\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\rleaseDuration\x12\x1b\n" +
 	"\tworker_id\x18\x05 \x01(\tR\bworkerId\x12\x18\n" +
-	"\aobserve\x18\x06 \x01(\bR\aobserve\"\xc1\x01\n" +
+	"\aobserve\x18\x06 \x01(\bR\aobserve\"\x83\x02\n" +
 	"\aOutcome\x12\x1f\n" +
 	"\vlease_token\x18\x01 \x01(\tR\n" +
 	"leaseToken\x12-\n" +
 	"\asuccess\x18\x02 \x01(\v2\x11.retry.v1.SuccessH\x00R\asuccess\x12-\n" +
 	"\afailure\x18\x03 \x01(\v2\x11.retry.v1.FailureH\x00R\afailure\x12-\n" +
-	"\arelease\x18\x04 \x01(\v2\x11.retry.v1.ReleaseH\x00R\areleaseB\b\n" +
+	"\arelease\x18\x04 \x01(\v2\x11.retry.v1.ReleaseH\x00R\arelease\x12 \n" +
+	"\vtraceparent\x18\x05 \x01(\tR\vtraceparent\x12\x1e\n" +
+	"\n" +
+	"tracestate\x18\x06 \x01(\tR\n" +
+	"tracestateB\b\n" +
 	"\x06result\"=\n" +
 	"\aSuccess\x12\x18\n" +
 	"\aoutcome\x18\x01 \x01(\tR\aoutcome\x12\x18\n" +
