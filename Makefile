@@ -114,7 +114,8 @@ check-protoc: ## Compile the protos with plain protoc
 	scripts/check-protoc.sh
 
 .PHONY: check-deploy
-check-deploy: ## Check the Dockerfile and the compose file, as far as goes without an engine
+check-deploy: ## Check all of deploy/, the Dockerfile and the compose file, as far as goes without an engine
+	@scripts/ensure.sh promtool
 	cd tools/deploy && $(GO) test ./...
 
 .PHONY: proto-baseline

@@ -14,6 +14,7 @@ initdb       postgresql         postgresql-server  postgresql postgresql
 node         nodejs             nodejs             nodejs     node
 npm          npm                npm                npm        node
 ip           iproute2           iproute            iproute2   -
+promtool     prometheus         golang-github-prometheus prometheus prometheus
 '
 
 # Debian keeps the programs of PostgreSQL out of the path.
@@ -66,6 +67,7 @@ service=
 case $command in
 redis-server | beanstalkd) service=$command ;;
 initdb) service=postgresql ;;
+promtool) service=prometheus ;;
 esac
 if [ -n "$service" ]; then
 	{ $as_root systemctl disable --now "$service" || $as_root service "$service" stop; } >/dev/null 2>&1 || true
