@@ -45,6 +45,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (10s)
 simulate: ## Run SEEDS (10000) simulated runs with faults, in virtual time
 	$(GO) test ./internal/simulation -run TestSeeds -seeds 1:$(SEEDS) -timeout 0
 
+.PHONY: config-example
+config-example: ## Write deploy/retryd.example.yaml, which has every setting
+	$(GO) run ./cmd/retryd config example > deploy/retryd.example.yaml
+
 .PHONY: microbench
 microbench: ## Run the benchmarks that stand beside the code
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -23,8 +23,9 @@ const (
 
 func lookupEnv(name string) (string, bool) { return os.LookupEnv(name) }
 
-// config is what a daemon runs with. Flags and environment fill it.
+// config is what a daemon runs with. Flags, environment and a file fill it.
 type config struct {
+	from                  sources
 	listen, adminListen   string
 	pprof                 bool
 	policies              string
@@ -41,6 +42,7 @@ type config struct {
 
 // addTo defines the flags of a daemon.
 func (c *config) addTo(flags *pflag.FlagSet) {
+	c.from.addTo(flags)
 	flags.StringVar(&c.listen, "listen", defaultListen, "address on which gRPC is served; port 0 takes any")
 	flags.StringVar(&c.adminListen, "admin-listen", defaultAdminListen, "address on which /livez and /readyz are served by HTTP; empty for none")
 	flags.BoolVar(&c.pprof, "pprof", false, "serve Go's profiles of the process on the admin address, under /debug/pprof/")
@@ -62,7 +64,7 @@ func (c *config) addTo(flags *pflag.FlagSet) {
 // validate returns everything that is wrong, each setting by its names. Where
 // only loopback may be listened on, onlyLoopback says why.
 func (c *config) validate(onlyLoopback string) error {
-	var errs []error
+	errs := []error{c.from.err}
 	wrong := func(flag, value, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("%s is %q: %w", setting(flag), value, fmt.Errorf(format, args...)))
 	}

@@ -10,6 +10,7 @@ import (
 
 // samples are for each flag a value that is not its default, and another.
 var samples = map[string][2]string{
+	"config":                  {"a.yaml", "b.yaml"},
 	"listen":                  {"127.0.0.1:7700", "127.0.0.1:7701"},
 	"admin-listen":            {"", "127.0.0.1:7702"},
 	"policies":                {"a.yaml", "b.yaml"},

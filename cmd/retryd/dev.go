@@ -23,27 +23,23 @@ func newDevCommand() *cobra.Command {
 		Long: `Runs the service on a store in memory: nothing to set up, and nothing is kept when it
 ends. It listens on loopback, answers gRPC reflection, and knows the policies of deploy/policies.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDev(cmd, cfg) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return cfg.from.locate(runDev(cmd, cfg)) },
 	}
 	cfg.addTo(cmd.Flags())
+	cfg.from.bind(cmd)
 	return cmd
 }
 
 func runDev(cmd *cobra.Command, cfg config) error {
-	if err := cfg.validate("the development server has no access control and listens on loopback only"); err != nil {
+	own, err := cfg.ownPolicies()
+	if err := errors.Join(cfg.validate("the development server has no access control and listens on loopback only"), err); err != nil {
 		return err
 	}
 	policies, err := policiesOf(presets.Files)
 	if err != nil {
 		return fmt.Errorf("the ready-made policies: %w", err)
 	}
-	if cfg.policies != "" {
-		own, err := readPolicies(cfg.policies)
-		if err != nil {
-			return err
-		}
-		policies = overlay(policies, own)
-	}
+	policies = overlay(policies, own)
 	d, err := newDaemon(cfg, memstore.New(memstore.Config{}), server.Config{Reflection: true}, newLog(cfg, cmd.ErrOrStderr()))
 	if err != nil {
 		return err

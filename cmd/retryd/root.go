@@ -21,7 +21,8 @@ Start with:  retryd dev
 On Redis:    retryd serve --redis-url redis://127.0.0.1:6379
 
 Every flag can be given in the environment as well: --admin-listen is
-RETRYD_ADMIN_LISTEN. A flag wins over the environment.`,
+RETRYD_ADMIN_LISTEN. A flag wins over the environment. dev and serve read a
+configuration file as well; see "retryd config --help".`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
@@ -30,7 +31,7 @@ RETRYD_ADMIN_LISTEN. A flag wins over the environment.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newDevCommand(), newServeCommand(), newHealthcheckCommand(), newVersionCommand())
+	root.AddCommand(newDevCommand(), newServeCommand(), newConfigCommand(), newHealthcheckCommand(), newVersionCommand())
 	return root
 }
 
@@ -46,7 +47,7 @@ func flagsFromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, boo
 		if !ok {
 			return
 		}
-		if err := f.Value.Set(value); err != nil {
+		if err := setFlag(f, value); err != nil {
 			errs = append(errs, fmt.Errorf("%s is %q: %w", setting(f.Name), value, err))
 		}
 	})

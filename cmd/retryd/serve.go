@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler/redisstore"
@@ -39,17 +40,22 @@ Redis comes. Redis must have maxmemory-policy noeviction, and keep what is writt
 safe as --durability asks; a Redis that cannot be used ends the process with a message
 that says what to do.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd, cfg) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return cfg.from.locate(runServe(cmd, cfg)) },
 	}
-	flags := cmd.Flags()
-	cfg.addTo(flags)
-	flags.StringVar(&cfg.redisURL, "redis-url", defaultRedisURL, "where Redis is: redis://, rediss:// (TLS) or unix://; several hosts with ?master_name=NAME for Sentinels, several without for a Cluster")
-	flags.StringVar(&cfg.redisPrefix, "redis-prefix", redisstore.DefaultPrefix, "what every key begins with; services with different prefixes share a Redis without meeting")
-	flags.IntVar(&cfg.shards, "shards", 0, fmt.Sprintf("how many parts the tasks are kept in, fixed at the first start; 0 means %d, on a Cluster %d", redisstore.DefaultShards, redisstore.DefaultClusterShards))
-	cfg.durability.addTo(flags)
-	flags.BoolVar(&cfg.reflection, "reflection", false, "answer gRPC reflection, which grpcurl uses to learn what is served")
-	flags.BoolVar(&cfg.insecure, "insecure", false, "listen on other addresses than loopback, though there is no access control")
+	cfg.addFlags(cmd.Flags())
+	cfg.from.bind(cmd)
 	return cmd
+}
+
+// addFlags defines the flags of the service.
+func (c *serveConfig) addFlags(flags *pflag.FlagSet) {
+	c.addTo(flags)
+	flags.StringVar(&c.redisURL, "redis-url", defaultRedisURL, "where Redis is: redis://, rediss:// (TLS) or unix://; several hosts with ?master_name=NAME for Sentinels, several without for a Cluster")
+	flags.StringVar(&c.redisPrefix, "redis-prefix", redisstore.DefaultPrefix, "what every key begins with; services with different prefixes share a Redis without meeting")
+	flags.IntVar(&c.shards, "shards", 0, fmt.Sprintf("how many parts the tasks are kept in, fixed at the first start; 0 means %d, on a Cluster %d", redisstore.DefaultShards, redisstore.DefaultClusterShards))
+	c.durability.addTo(flags)
+	flags.BoolVar(&c.reflection, "reflection", false, "answer gRPC reflection, which grpcurl uses to learn what is served")
+	flags.BoolVar(&c.insecure, "insecure", false, "listen on other addresses than loopback, though there is no access control")
 }
 
 func runServe(cmd *cobra.Command, cfg serveConfig) error {
@@ -83,14 +89,8 @@ func (c *serveConfig) prepare(log *slog.Logger) (*redisstore.Store, []policy.Pol
 		onlyLoopback = ""
 	}
 	errs := []error{c.validate(onlyLoopback)}
-	var policies []policy.Policy
-	if c.policies != "" {
-		var err error
-		if policies, err = readPolicies(c.policies); err == nil {
-			err = checkPolicies(policies)
-		}
-		errs = append(errs, err)
-	}
+	policies, err := c.ownPolicies()
+	errs = append(errs, err)
 	level, replicas, err := c.durability.read()
 	errs = append(errs, err)
 	store, err := redisstore.New(redisstore.Config{
@@ -103,6 +103,19 @@ func (c *serveConfig) prepare(log *slog.Logger) (*redisstore.Store, []policy.Pol
 		return nil, nil, err
 	}
 	return store, policies, nil
+}
+
+// ownPolicies returns the policies of the files, none where there are no files, or
+// everything that is wrong with them.
+func (c *config) ownPolicies() ([]policy.Policy, error) {
+	if c.policies == "" {
+		return nil, nil
+	}
+	policies, err := readPolicies(c.policies)
+	if err == nil {
+		err = checkPolicies(policies)
+	}
+	return policies, err
 }
 
 // checkPolicies says what is wrong with policies, before there is a store to put

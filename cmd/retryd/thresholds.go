@@ -28,6 +28,21 @@ func (t *thresholds) String() string { return strings.Join(t.given, ",") }
 // Type implements [pflag.Value]; it stands for the value in the help.
 func (t *thresholds) Type() string { return "name=healthy:alert" }
 
+// Append implements [pflag.SliceValue].
+func (t *thresholds) Append(s string) error { return t.Set(s) }
+
+// Replace implements [pflag.SliceValue].
+func (t *thresholds) Replace(entries []string) error {
+	t.given = nil
+	if len(entries) == 0 {
+		return nil
+	}
+	return t.Set(strings.Join(entries, ","))
+}
+
+// GetSlice implements [pflag.SliceValue].
+func (t *thresholds) GetSlice() []string { return t.given }
+
 // read returns the thresholds, and hands to wrong each entry that is wrong.
 func (t *thresholds) read(wrong func(entry string, err error)) scheduler.Thresholds {
 	out := make(scheduler.Thresholds)
