@@ -3,20 +3,17 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/retryd/retryd/internal/cli"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
-	cmd := newRootCommand()
-	cmd.SetArgs(os.Args[1:])
-	if err := cmd.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "retryd:", err)
-		os.Exit(1)
-	}
+	env := cli.System(version())
+	os.Exit(cli.Execute(ctx, newRootCommand(env), env, os.Args[1:]))
 }

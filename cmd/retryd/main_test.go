@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/retryd/retryd/internal/cli"
 	"github.com/retryd/retryd/internal/docstest"
 )
 
@@ -62,7 +63,7 @@ func start(t *testing.T, args ...string) *docstest.Process {
 func execute(t *testing.T, args ...string) (stdout string, err error) {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := newRootCommand()
+	cmd := newRootCommand(cli.System(""))
 	cmd.SetArgs(args)
 	cmd.SetOut(&out)
 	cmd.SetErr(io.Discard)
@@ -134,8 +135,8 @@ func TestWrongCommand(t *testing.T) {
 		wantError(t, err, c.want)
 	}
 	p := start(t, "dev", "--colour")
-	if status := p.Wait(); status != 1 {
-		t.Errorf("exit status %d, want 1", status)
+	if status := p.Wait(); status != 2 {
+		t.Errorf("exit status %d, want 2", status)
 	}
 	if got := p.Stderr(); got != "retryd: unknown flag: --colour (see retryd dev --help)\n" {
 		t.Errorf("it says %q", got)

@@ -187,11 +187,11 @@ func TestHealthcheck(t *testing.T) {
 	}{
 		{"serving", s.Addr, 0, s.Addr + ": SERVING\n"},
 		{"not serving", notServing(t), 1, "answers NOT_SERVING"},
-		{"nobody there", "127.0.0.1:1", 1, "127.0.0.1:1 does not answer"},
+		{"nobody there", "127.0.0.1:1", 5, "127.0.0.1:1 does not answer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			p := start(t, "healthcheck", "--addr", c.addr)
+			p := start(t, "healthcheck", "--address", c.addr)
 			if got := p.Wait(); got != c.want {
 				t.Errorf("exit status %d, want %d", got, c.want)
 			}

@@ -7,9 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/retryd/retryd/internal/cli"
 )
 
-func newRootCommand() *cobra.Command {
+func newRootCommand(env *cli.Env) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "retryd",
 		Short: "Schedules retries and hands them out the millisecond they fall due",
@@ -31,7 +33,8 @@ configuration file as well; see "retryd config --help".`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newDevCommand(), newServeCommand(), newConfigCommand(), newHealthcheckCommand(), newVersionCommand())
+	root.AddCommand(newDevCommand(), newServeCommand(), newConfigCommand(), newVersionCommand())
+	cli.AddTo(root, env)
 	return root
 }
 

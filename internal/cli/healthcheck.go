@@ -1,0 +1,35 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+)
+
+func newHealthcheckCommand(e *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "healthcheck",
+		Short: "Ask a server whether it serves; exit with 0 if it does",
+		Args:  takes(),
+		RunE:  e.run(checkHealth),
+	}
+	addReachFlags(cmd.Flags(), "3s")
+	return cmd
+}
+
+func checkHealth(ctx context.Context, s *session, _ []string) error {
+	c, err := s.client()
+	if err != nil {
+		return err
+	}
+	resp, err := healthpb.NewHealthClient(c.Conn()).Check(ctx, &healthpb.HealthCheckRequest{})
+	if err != nil {
+		return fmt.Errorf("%s does not answer: %w", s.address, err)
+	}
+	if status := resp.GetStatus(); status != healthpb.HealthCheckResponse_SERVING {
+		return fmt.Errorf("%s answers %s", s.address, status)
+	}
+	return s.say("%s: SERVING", s.address)
+}
