@@ -53,6 +53,7 @@ type Worker struct {
 }
 
 const (
+	maxQueues              = 100 // of one subscription
 	defaultMaxInFlight     = 32
 	defaultLease           = 30 * time.Second
 	defaultShutdownTimeout = 30 * time.Second
@@ -72,8 +73,8 @@ func NewWorker(c *Client, queues []string, opts ...WorkerOption) (*Worker, error
 	cfg.concurrency = cmp.Or(cfg.concurrency, cfg.maxInFlight)
 	cfg.id = cmp.Or(cfg.id, newWorkerID())
 	switch {
-	case len(queues) < 1 || len(queues) > 100:
-		return nil, fmt.Errorf("a worker takes from 1 to 100 queues, not %d", len(queues))
+	case len(queues) < 1 || len(queues) > maxQueues:
+		return nil, fmt.Errorf("a worker takes from 1 to %d queues, not %d", maxQueues, len(queues))
 	case cfg.maxInFlight < 1 || cfg.maxInFlight > 1000:
 		return nil, fmt.Errorf("a worker holds from 1 to 1,000 attempts, not %d", cfg.maxInFlight)
 	case cfg.concurrency < 1 || cfg.concurrency > cfg.maxInFlight:

@@ -1,0 +1,94 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/retryd/retryd/client"
+)
+
+// observe looks on until the test ends, or stop is called, which gives back what
+// Observe returned.
+func observe(t *testing.T, c *client.Client, queues ...string) (shown chan *client.Attempt, stop func() error) {
+	t.Helper()
+	shown = make(chan *client.Attempt, 10)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- c.Observe(ctx, queues, func(a *client.Attempt) { shown <- a }) }()
+	t.Cleanup(cancel)
+	return shown, func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+// TestObserveShowsWhatFallsDue looks on over restarts of the server, and takes
+// nothing from the workers. What still waits is shown again after each.
+func TestObserveShowsWhatFallsDue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		c := s.client(t)
+		policy(t, c, time.Hour, 3)
+		shown, stop := observe(t, c, "other", "q")
+		for _, id := range []string{"a", "b"} {
+			synctest.Wait()
+			fail(t, c, "q", id)
+			for range 2 {
+				x := <-shown
+				for x.TaskID != id {
+					x = <-shown
+				}
+				if x.Queue != "q" || x.Number != 2 || x.Delivery != 0 || x.LeaseToken != "" || string(x.Payload) != "payload of "+id {
+					t.Errorf("shown is %+v", x)
+				}
+				if n := stateOf(t, c, id); n.State != client.StateScheduled || !n.Due {
+					t.Errorf("%s is %s", id, n.State)
+				}
+				s.stop()
+				s.serve()
+			}
+		}
+		if err := stop(); err != nil {
+			t.Errorf("it ended with %v", err)
+		}
+	})
+}
+
+func TestObserveGivesUpOnlyWhereNothingHelps(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newSite(t).client(t)
+		if err := c.Observe(t.Context(), []string{"not a name"}, nil); !errors.Is(err, client.ErrInvalidRequest) {
+			t.Errorf("of a bad name: %v", err)
+		}
+		for _, queues := range [][]string{nil, make([]string, 101)} {
+			if err := c.Observe(t.Context(), queues, nil); err == nil {
+				t.Errorf("of %d queues: no error", len(queues))
+			}
+		}
+		tries := 0
+		ends := func(err error) func(*fakeStream) error {
+			return func(*fakeStream) error { tries++; return err }
+		}
+		f := (&fake{streams: []func(*fakeStream) error{
+			ends(errAway), ends(nil),
+			func(st *fakeStream) error {
+				tries++
+				st.drain()
+				return st.mute()
+			},
+			ends(status.Error(codes.PermissionDenied, "not yours")),
+		}}).serve(t)
+		err := f.client(t).Observe(t.Context(), []string{"q"}, nil)
+		if e := new(client.Error); !errors.As(err, &e) || e.Code != codes.PermissionDenied || tries != 4 {
+			t.Errorf("after %d tries: %v", tries, err)
+		}
+	})
+}
