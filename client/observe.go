@@ -24,12 +24,9 @@ func (c *Client) Observe(ctx context.Context, queues []string, show func(*Attemp
 		return fmt.Errorf("from 1 to %d queues can be looked on at, not %d", maxQueues, len(queues))
 	}
 	var pause backoff
-	for ctx.Err() == nil {
+	for {
 		began := time.Now()
 		heard, err := c.observeOnce(ctx, queues, show)
-		if ctx.Err() != nil {
-			break
-		}
 		if heard || time.Since(began) >= steadyAfter {
 			pause = backoff{}
 		}
@@ -42,14 +39,17 @@ func (c *Client) Observe(ctx context.Context, queues []string, show func(*Attemp
 			asked = e.RetryDelay
 		}
 		d := pause.next(asked)
-		if err != nil {
+		switch {
+		case ctx.Err() != nil: // it was left, and did not end
+		case err != nil:
 			c.log.WarnContext(ctx, "subscription ended", "error", err.Error(), "retry_in", d)
-		} else {
+		default:
 			c.log.InfoContext(ctx, "server asked to subscribe anew", "retry_in", d)
 		}
-		sleep(ctx, d)
+		if !sleep(ctx, d) {
+			return nil
+		}
 	}
-	return nil
 }
 
 // observeOnce shows what one stream brings. It returns no error when the server
