@@ -14,6 +14,10 @@ import (
 // can only be called back task by task.
 const MaxAhead = 10 * time.Second
 
+// finishTimeout is how long the call that is under way when a run is cut short may
+// still take.
+const finishTimeout = 5 * time.Second
+
 // maxScheduled bounds what moveAll reckons with: a hundred years.
 const maxScheduled = 100 * 365 * 24 * time.Hour
 
@@ -33,10 +37,12 @@ type Progress struct {
 // counts them instead. progress, when not nil, is told after every call; what was
 // reached in the end is returned, with an error too.
 //
-// No one owns the run: when it is cut short, another finds what is left.
+// When ctx ends, the call that is under way is still finished, for up to 5 s, so
+// that what is returned is what was moved. No one owns the run: when it is cut
+// short, another finds what is left.
 func (c *Client) ReplayAll(ctx context.Context, req *retryv1.ReplayTasksRequest, progress func(Progress)) (Progress, error) {
 	req = proto.CloneOf(req)
-	return moveAll(ctx, req, progress, func(token string) (moved, error) {
+	return moveAll(ctx, req, progress, func(ctx context.Context, token string) (moved, error) {
 		req.PageToken = token
 		return c.tasks.ReplayTasks(ctx, req)
 	})
@@ -46,7 +52,7 @@ func (c *Client) ReplayAll(ctx context.Context, req *retryv1.ReplayTasksRequest,
 // ReplayAll replays dead letters.
 func (c *Client) ReleaseAll(ctx context.Context, req *retryv1.ReleaseHeldRequest, progress func(Progress)) (Progress, error) {
 	req = proto.CloneOf(req)
-	return moveAll(ctx, req, progress, func(token string) (moved, error) {
+	return moveAll(ctx, req, progress, func(ctx context.Context, token string) (moved, error) {
 		req.PageToken = token
 		return c.tasks.ReleaseHeld(ctx, req)
 	})
@@ -56,7 +62,7 @@ func (c *Client) ReleaseAll(ctx context.Context, req *retryv1.ReleaseHeldRequest
 // by call, as ReplayAll replays dead letters. There is no way back.
 func (c *Client) DiscardAll(ctx context.Context, req *retryv1.DiscardTasksRequest, progress func(Progress)) (Progress, error) {
 	req = proto.CloneOf(req)
-	return moveAll(ctx, req, progress, func(token string) (moved, error) {
+	return moveAll(ctx, req, progress, func(ctx context.Context, token string) (moved, error) {
 		req.PageToken = token
 		return c.tasks.DiscardTasks(ctx, req)
 	})
@@ -76,15 +82,20 @@ func moveAll(
 		GetValidateOnly() bool
 		GetPageToken() string
 	},
-	progress func(Progress), call func(token string) (moved, error),
+	progress func(Progress), call func(ctx context.Context, token string) (moved, error),
 ) (p Progress, err error) {
 	var rate float64
 	if r, ok := req.(interface{ GetRate() float64 }); ok && !req.GetValidateOnly() {
 		rate = r.GetRate()
 	}
 	began := time.Now()
+	calls, done := finishing(ctx)
+	defer done()
 	for token := req.GetPageToken(); ; {
-		resp, err := call(token)
+		if err := ctx.Err(); err != nil {
+			return p, err
+		}
+		resp, err := call(calls, token)
 		if err != nil {
 			return p, err
 		}
@@ -103,5 +114,19 @@ func moveAll(
 				return p, ctx.Err()
 			}
 		}
+	}
+}
+
+// finishing is a context for calls that are finished when ctx ends, within
+// finishTimeout.
+func finishing(ctx context.Context) (calls context.Context, done func()) {
+	calls, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		sleep(calls, finishTimeout)
+		cancel()
+	})
+	return calls, func() {
+		stop()
+		cancel()
 	}
 }

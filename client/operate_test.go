@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	"github.com/retryd/retryd/client"
@@ -100,6 +101,43 @@ func TestReplayAllIsCutShort(t *testing.T) {
 		_, err = c.ReplayAll(t.Context(), &retryv1.ReplayTasksRequest{Rate: -1}, nil)
 		if e := new(client.Error); !errors.As(err, &e) || e.Code != codes.InvalidArgument || e.Violations[0].Field != "rate" {
 			t.Errorf("at a bad rate: %v", err)
+		}
+	})
+}
+
+// TestReplayAllFinishesItsCall ends a run while a call is under way: what it moves
+// is counted.
+func TestReplayAllFinishesItsCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		c := s.client(t)
+		policy(t, c, time.Hour, 3)
+		dead(t, c, 3000)
+		ctx, cancel := context.WithCancel(t.Context())
+		leaving := s.client(t, client.WithDialOptions(grpc.WithUnaryInterceptor(func(
+			ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption,
+		) error {
+			cancel()
+			return invoke(ctx, method, req, reply, cc, opts...)
+		})))
+		got, err := leaving.ReplayAll(ctx, &retryv1.ReplayTasksRequest{}, nil)
+		if !errors.Is(err, context.Canceled) || got != (client.Progress{Moved: 1000, Remaining: 2000}) {
+			t.Errorf("cut short: %+v, %v", got, err)
+		}
+
+		stuck := s.client(t, client.WithDialOptions(grpc.WithUnaryInterceptor(func(
+			ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ grpc.UnaryInvoker, _ ...grpc.CallOption,
+		) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})))
+		began := time.Now()
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		got, err = stuck.ReplayAll(ctx, &retryv1.ReplayTasksRequest{}, nil)
+		if took := time.Since(began); !errors.Is(err, context.Canceled) || got != (client.Progress{}) || took != 6*time.Second {
+			t.Errorf("of a server that hangs: %+v after %s, %v", got, took, err)
 		}
 	})
 }
