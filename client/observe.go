@@ -13,8 +13,9 @@ import (
 // Observe looks on at 1 to 100 queues: it shows attempts that are due, and from
 // then on those that fall due, one after the other, without taking them. It does
 // so until ctx ends, and then returns nil; a server that goes away, or is away, is
-// come back to for as long as that takes. What is still due then is shown again,
-// and what a worker has taken meanwhile is not: to look on is best effort.
+// come back to for as long as that takes. What fell due meanwhile is shown then,
+// unless a worker has taken it: to look on is best effort. It may show an attempt
+// twice when there are more than 10,000.
 //
 // Attempts come without delivery, lease token and end of lease. Observe returns an
 // error when the server calls the subscription invalid, or refuses it to this
@@ -24,9 +25,15 @@ func (c *Client) Observe(ctx context.Context, queues []string, show func(*Attemp
 		return fmt.Errorf("from 1 to %d queues can be looked on at, not %d", maxQueues, len(queues))
 	}
 	var pause backoff
+	shown := sightings{last: make(map[sighting]int)}
 	for {
 		began := time.Now()
-		heard, err := c.observeOnce(ctx, queues, show)
+		shown.stream++
+		heard, err := c.observeOnce(ctx, queues, func(a *Attempt) {
+			if shown.isNew(a) {
+				show(a)
+			}
+		})
 		if heard || time.Since(began) >= steadyAfter {
 			pause = backoff{}
 		}
@@ -50,6 +57,40 @@ func (c *Client) Observe(ctx context.Context, queues []string, show func(*Attemp
 			return nil
 		}
 	}
+}
+
+// maxSightings is how many attempts an observer remembers.
+const maxSightings = 10_000
+
+// sightings are the attempts that an observer was shown. A stream begins with all
+// that is due, which the ones before have shown for the most part: servers ask to
+// subscribe anew every half hour or so. What comes twice on one stream has fallen
+// due again.
+type sightings struct {
+	stream int
+	last   map[sighting]int // the stream on which it came last
+	order  []sighting
+}
+
+type sighting struct {
+	taskID             string
+	generation, number int
+	due                time.Time
+}
+
+func (s *sightings) isNew(a *Attempt) bool {
+	key := sighting{a.TaskID, a.Generation, a.Number, a.DueTime}
+	last, known := s.last[key]
+	s.last[key] = s.stream
+	if known {
+		return last == s.stream
+	}
+	s.order = append(s.order, key)
+	if len(s.order) > maxSightings {
+		delete(s.last, s.order[0])
+		s.order = s.order[1:]
+	}
+	return true
 }
 
 // observeOnce shows what one stream brings. It returns no error when the server

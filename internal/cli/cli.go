@@ -69,6 +69,7 @@ func AddTo(root *cobra.Command, e *Env) {
 	root.AddGroup(&cobra.Group{ID: callsGroup, Title: "Commands that call a server:"})
 	for _, cmd := range []*cobra.Command{
 		newPolicyCommand(e),
+		newTaskCommand(e), newDeadCommand(e), newHeldCommand(e), newQueueCommand(e), newGroupCommand(e), newWatchCommand(e),
 		newHealthcheckCommand(e),
 	} {
 		cmd.GroupID = callsGroup

@@ -14,11 +14,15 @@ import (
 // errDeclined ends a command whose question was answered with no.
 var errDeclined = errors.New("nothing was done")
 
-// addConfirmFlags adds --dry-run and --yes to a command that destroys something or
-// that moves much.
+// addConfirmFlags adds --dry-run and --yes to a command that destroys something.
 func addConfirmFlags(cmd *cobra.Command) {
-	cmd.Flags().Bool("dry-run", false, "only say what would be done")
+	addDryRunFlag(cmd)
 	cmd.Flags().BoolP("yes", "y", false, "do not ask; needed where there is no terminal to ask on")
+}
+
+// addDryRunFlag adds --dry-run to a command that moves much.
+func addDryRunFlag(cmd *cobra.Command) {
+	cmd.Flags().Bool("dry-run", false, "only say what would be done")
 }
 
 // dryRun says whether the command is only to say what it would do.

@@ -80,6 +80,12 @@ func answerOf(err error) (answer, bool) {
 	return a, true
 }
 
+// coded is an error with an exit code of its own.
+type coded struct {
+	error
+	code int
+}
+
 // exitCode is the code for an error.
 func exitCode(ctx context.Context, err error) int {
 	switch {
@@ -89,6 +95,9 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUsage
 	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled):
 		return exitInterrupted
+	}
+	if c, ok := errors.AsType[*coded](err); ok {
+		return c.code
 	}
 	a, ok := answerOf(err)
 	if !ok {

@@ -43,6 +43,9 @@ type rig struct {
 	input string
 	// inTerminal and errTerminal say what standard input and error are.
 	inTerminal, errTerminal bool
+	// onCall and onStream, when set, may fail the calls and streams of commands.
+	onCall   func(method string) error
+	onStream func() error
 }
 
 // inBubble runs a test against a server in a bubble of virtual time, which begins
@@ -123,7 +126,7 @@ func (r *rig) runUntil(ctx context.Context, args ...string) result {
 		In: strings.NewReader(r.input), Out: &out, Err: &errs, Now: time.Now, Version: "v1.2.3",
 		Lookup:     func(name string) (string, bool) { v, ok := r.env[name]; return v, ok },
 		InTerminal: r.inTerminal, ErrTerminal: r.errTerminal,
-		Client: r.options(),
+		Client: append(r.options(), r.interceptors()),
 	}
 	code := cli.Execute(ctx, newRoot(env), env, args)
 	return result{r.t, args, code, out.String(), errs.String()}
