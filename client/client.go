@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -31,7 +32,7 @@ type Client struct {
 // name has several addresses, calls and streams go round all of them.
 //
 // It does not connect: a server that is away is noticed by the first call.
-// Unless [WithCredentials] or [WithInsecure] say otherwise, the connection is
+// Unless [WithTLS], [WithCredentials] or [WithInsecure] say otherwise, the connection is
 // TLS with the system's roots, except to this machine itself (localhost, a
 // loopback address, a Unix socket), where it is plain.
 func New(target string, opts ...Option) (*Client, error) {
@@ -44,6 +45,9 @@ func New(target string, opts ...Option) (*Client, error) {
 	}
 	c := &Client{namespace: cfg.namespace, log: cfg.log}
 	over := cfg.conn
+	if over != nil && cfg.token != nil {
+		return nil, errors.New("make a client: WithToken stands beside WithConn, whose connection is not the client's to add to")
+	}
 	if over == nil {
 		cc, err := dial(target, &cfg)
 		if err != nil {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"crypto/tls"
+	"errors"
 	"net/netip"
 	"strings"
 	"time"
@@ -49,6 +50,13 @@ func dial(target string, cfg *config) (*grpc.ClientConn, error) {
 			MinConnectTimeout: connectTimeout,
 		}),
 	}, cfg.dialOptions...)
+	if cfg.token != nil {
+		here := staysHere(target)
+		if creds.Info().SecurityProtocol == insecure.NewCredentials().Info().SecurityProtocol && !here {
+			return nil, errors.New("its token would go over the network in the clear: use TLS")
+		}
+		opts = append(opts, grpc.WithPerRPCCredentials(bearer{token: cfg.token, here: here}))
+	}
 	return grpc.NewClient(target, opts...)
 }
 

@@ -53,6 +53,11 @@ var (
 	ErrWrongState error = reasonError("WRONG_STATE")
 	// ErrETagMismatch: the resource was changed meanwhile.
 	ErrETagMismatch error = reasonError("ETAG_MISMATCH")
+	// ErrUnauthenticated: the call has no credential, or none that is good; see
+	// [WithToken].
+	ErrUnauthenticated error = reasonError("UNAUTHENTICATED")
+	// ErrPermissionDenied: the caller has no role for the call in the namespace.
+	ErrPermissionDenied error = reasonError("PERMISSION_DENIED")
 	// ErrStoreUnavailable: the server's store is away for now.
 	ErrStoreUnavailable error = reasonError("STORE_UNAVAILABLE")
 	// ErrDurabilityNotReached: what was written is not yet as safe as asked.

@@ -1,6 +1,8 @@
 package client
 
 import (
+	"context"
+	"crypto/tls"
 	"log/slog"
 	"time"
 
@@ -16,6 +18,7 @@ type config struct {
 	namespace    string
 	log          *slog.Logger
 	creds        credentials.TransportCredentials
+	token        func(ctx context.Context) (string, error)
 	dialOptions  []grpc.DialOption
 	conn         grpc.ClientConnInterface
 	retryTimeout time.Duration
@@ -37,6 +40,23 @@ func WithLogger(log *slog.Logger) Option {
 // WithCredentials sets how the connection is secured. Default: see [New].
 func WithCredentials(creds credentials.TransportCredentials) Option {
 	return func(c *config) { c.creds = creds }
+}
+
+// WithTLS secures the connection by TLS, such as with roots of one's own
+// (RootCAs), or with a client certificate (Certificates, or GetClientCertificate
+// for one that is renewed while the program runs). Default: see [New].
+func WithTLS(cfg *tls.Config) Option { return WithCredentials(credentials.NewTLS(cfg)) }
+
+// WithToken has every call and stream bring a bearer token. The function is asked
+// for each of them, so that a token that is renewed is taken up at once; it should
+// answer from memory or a file, since calls wait for it. Its error is that of the
+// call.
+//
+// The token is sent over TLS alone, but to this machine itself: [New] refuses to
+// send it elsewhere in the clear, and over the connection of [WithConn]. Default:
+// none.
+func WithToken(token func(ctx context.Context) (string, error)) Option {
+	return func(c *config) { c.token = token }
 }
 
 // WithInsecure leaves the connection unsecured, wherever it goes: for networks

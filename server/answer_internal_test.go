@@ -71,7 +71,7 @@ func TestAnswerThatIsNotWritten(t *testing.T) {
 				handle = m.Handler
 			}
 		}
-		serve := s.unaryHandler(handle, s.unary())
+		serve := s.unaryHandler("", handle, s.unary())
 		call := func(lost error) *retryv1.NextAttemptResponse {
 			t.Helper()
 			ctx, err := s.boundArrival(t.Context(), &tap.Info{FullMethodName: retryv1.RetryService_NextAttempt_FullMethodName})

@@ -33,12 +33,12 @@ func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	own.Methods, own.Streams = nil, slices.Clone(desc.Streams)
 	unary := r.s.unary()
 	for _, m := range desc.Methods {
-		own.Streams = append(own.Streams, grpc.StreamDesc{StreamName: m.MethodName, Handler: r.s.unaryHandler(m.Handler, unary)})
+		own.Streams = append(own.Streams, grpc.StreamDesc{StreamName: m.MethodName, Handler: r.s.unaryHandler("/"+desc.ServiceName+"/"+m.MethodName, m.Handler, unary)})
 	}
 	r.s.grpc.RegisterService(&own, impl)
 }
 
-func (s *Server) unaryHandler(handle grpc.MethodHandler, unary grpc.UnaryServerInterceptor) grpc.StreamHandler {
+func (s *Server) unaryHandler(method string, handle grpc.MethodHandler, unary grpc.UnaryServerInterceptor) grpc.StreamHandler {
 	return func(srv any, stream grpc.ServerStream) (err error) {
 		ctx := stream.Context()
 		call := begin(stream, true)
@@ -50,7 +50,11 @@ func (s *Server) unaryHandler(handle grpc.MethodHandler, unary grpc.UnaryServerI
 			}
 			call.end(ctx)
 		}()
-		reply, err := handle(srv, ctx, call.RecvMsg, unary)
+		called, err := s.identify(ctx, method)
+		if err != nil {
+			return err
+		}
+		reply, err := handle(srv, called, call.RecvMsg, unary)
 		if err == nil {
 			err = stream.SendMsg(reply)
 		}

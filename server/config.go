@@ -8,6 +8,8 @@ import (
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/retryd/retryd/server/access"
 )
 
 // Config is what a Server needs to know. The zero value of a field is the
@@ -19,6 +21,8 @@ type Config struct {
 	// Credentials are those of the listener; none by default, which serves in
 	// clear text.
 	Credentials credentials.TransportCredentials
+	// Access decides who may call what; without it everybody may call everything.
+	Access *access.Control
 	// Reflection lets tools such as grpcurl ask what is served.
 	Reflection bool
 	// Version is what the server tells of itself; none by default.

@@ -328,7 +328,7 @@ func TestPanicOutsideTheInterceptor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.grpc.Stop()
-	handle := s.unaryHandler(func(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+	handle := s.unaryHandler("", func(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		return nil, decode(nil)
 	}, nil)
 	if err := handle(nil, &panicking{}); status.Code(err) != codes.Internal {

@@ -19,6 +19,7 @@ import (
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/server/access"
 	"github.com/retryd/retryd/server/wire"
 )
 
@@ -127,6 +128,9 @@ func (f *failures) refusal(ctx context.Context, err error) refusal {
 			return refusal{outcome: o, metadata: e.Metadata, violations: bounded(e.Violations)}
 		}
 	}
+	if d, ok := errors.AsType[*access.DeniedError](err); ok {
+		return denied(d)
+	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
 		return refusal{outcome: outcome{code: codes.DeadlineExceeded, reason: "DEADLINE_EXCEEDED", message: "the call's deadline passed before there was an answer"}}
@@ -134,6 +138,18 @@ func (f *failures) refusal(ctx context.Context, err error) refusal {
 		return refusal{outcome: outcome{code: codes.Canceled, reason: "CANCELLED", message: "the call was cancelled before there was an answer"}}
 	}
 	return f.bug(ctx, "error", err)
+}
+
+// denied is a denial as the API tells it.
+func denied(d *access.DeniedError) refusal {
+	r := refusal{outcome: outcome{code: codes.Unauthenticated, reason: "UNAUTHENTICATED", message: d.Message}}
+	if d.Authenticated() {
+		r.outcome = outcome{code: codes.PermissionDenied, reason: "PERMISSION_DENIED", message: d.Message}
+	}
+	if d.Identity != "" {
+		r.metadata = map[string]string{"identity": d.Identity}
+	}
+	return r
 }
 
 // bounded keeps as many violations as an answer holds, and ends with how many

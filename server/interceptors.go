@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/retryd/retryd/server/access"
 )
 
 // unary is the one interceptor of unary calls, since a chain costs each call a
@@ -39,9 +41,12 @@ func (s *Server) unary() grpc.UnaryServerInterceptor {
 	}
 }
 
-// serve calls the handler, if the server is open.
+// serve calls the handler, if the server is open and the caller may call it.
 func (s *Server) serve(ctx context.Context, req any, method string, handler grpc.UnaryHandler) (any, error) {
 	if err := s.gate(method); err != nil {
+		return nil, err
+	}
+	if err := s.permit(ctx, method, req); err != nil {
 		return nil, err
 	}
 	return handler(ctx, req)
@@ -64,18 +69,27 @@ func (s *Server) stream() grpc.StreamServerInterceptor {
 	}
 }
 
-// serveStream calls the handler, if the server is open and has room.
+// serveStream calls the handler, if the server is open, knows the caller, and has
+// room.
 func (s *Server) serveStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	if err := s.gate(info.FullMethod); err != nil {
 		return err
 	}
-	leave, err := s.enter(stream.Context())
+	ctx, end, err := s.beginSession(stream.Context(), info.FullMethod)
+	if err != nil {
+		return err
+	}
+	defer end()
+	leave, err := s.enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
 	counted := begin(stream, !info.IsClientStream)
 	defer counted.end(stream.Context())
+	if session := access.SessionOf(ctx); session != nil {
+		return handler(srv, &permittedStream{startedStream{counted, ctx}, session})
+	}
 	return handler(srv, counted)
 }
 
@@ -111,10 +125,15 @@ func (s *startedStream) Context() context.Context { return s.ctx }
 // levelOf is the level at which a finished call is logged. What went wrong inside
 // the server is logged as an error where it is found.
 func levelOf(code codes.Code) logging.Level {
-	if code == codes.OK || code == codes.Canceled {
+	switch code {
+	case codes.OK, codes.Canceled:
 		return logging.LevelDebug
+	case codes.Unauthenticated, codes.PermissionDenied:
+		// Denials have lines of their own, of which no flood makes too many.
+		return logging.LevelDebug
+	default:
+		return logging.LevelInfo
 	}
-	return logging.LevelInfo
 }
 
 // reasonOf is the reason that an error tells its caller.

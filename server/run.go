@@ -27,7 +27,14 @@ func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 		}
 		return nil
 	})
+	following, stopFollowing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopFollowing()
+	if s.cfg.Access != nil {
+		g.Go(func() error { return s.cfg.Access.Run(following) })
+	}
 	g.Go(func() error {
+		// Whoever loses a right while the server drains loses it.
+		defer stopFollowing()
 		select {
 		case <-ctx.Done():
 		case <-served:

@@ -24,6 +24,8 @@ type sender struct {
 	// is about to.
 	stopping <-chan struct{}
 	aged     *time.Timer
+	// lapsed is closed when the caller may not go on.
+	lapsed <-chan struct{}
 	// expired fires when the client has had its time to leave; it is stopped
 	// until the stream drains.
 	expired    *time.Timer
@@ -39,6 +41,7 @@ func (st *subscription) send() error {
 		shown:        st.shown,
 		stopping:     st.s.sched.Draining(),
 		aged:         time.NewTimer(drainAfter(connOf(st.ctx).age(), st.s.cfg.MaxConnectionAge)),
+		lapsed:       st.session.Lapsed(),
 		expired:      time.NewTimer(time.Hour),
 	}
 	defer s.aged.Stop()
@@ -62,7 +65,7 @@ func (s *sender) sendOne() (end bool, err error) {
 	case <-s.ctx.Done():
 		return true, s.ctx.Err()
 	case <-s.expired.C:
-		return true, nil
+		return true, s.session.Err()
 	case result, ok := <-s.results:
 		if !ok {
 			return s.received()
@@ -89,6 +92,13 @@ func (s *sender) sendOne() (end bool, err error) {
 		s.expired.Reset(s.s.cfg.ConnectionAgeGrace)
 		err = s.drain()
 		end = s.halfClosed
+	case <-s.lapsed:
+		// What it works on it may still settle, if it is quick.
+		s.lapsed = nil
+		s.expired.Reset(lapseGrace)
+		if err = s.drain(); err == nil && s.halfClosed {
+			err = s.session.Err()
+		}
 	}
 	return end || err != nil, err
 }

@@ -17,6 +17,7 @@ import (
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/server/access"
 )
 
 // apiPackage is what the names of the API's own services begin with.
@@ -84,12 +85,17 @@ func New(cfg Config, sched *scheduler.Scheduler) (*Server, error) {
 	if cfg.Reflection {
 		reflection.Register(s.grpc) // v1 and v1alpha
 	}
+	var methods []string
 	for service, info := range s.grpc.GetServiceInfo() {
 		for _, m := range info.Methods {
+			methods = append(methods, "/"+service+"/"+m.Name)
 			if m.IsClientStream || m.IsServerStream {
 				s.streaming["/"+service+"/"+m.Name] = true
 			}
 		}
+	}
+	if err := access.CheckMethods(methods); err != nil {
+		return nil, fmt.Errorf("server: %w", err)
 	}
 	if cfg.Closed {
 		s.SetServing(false)

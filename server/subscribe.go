@@ -9,6 +9,7 @@ import (
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/server/access"
 )
 
 const (
@@ -62,6 +63,8 @@ type subscription struct {
 
 	// blocked fires when a Send takes too long.
 	blocked *time.Timer
+	// session is the caller's, nil where nobody was asked who calls.
+	session *access.Session
 	// over is closed when the stream has come to its end.
 	over chan struct{}
 }
@@ -80,6 +83,7 @@ func (h *retryService) Subscribe(rpc retryv1.RetryService_SubscribeServer) error
 		unsettled: newBudget(maxUnsettled),
 		unsent:    newBudget(maxUnsent),
 		blocked:   time.NewTimer(h.s.cfg.SendTimeout),
+		session:   access.SessionOf(rpc.Context()),
 		over:      make(chan struct{}),
 	}
 	st.blocked.Stop()
@@ -101,6 +105,9 @@ func (h *retryService) Subscribe(rpc retryv1.RetryService_SubscribeServer) error
 	case <-h.s.sched.Draining():
 		close(st.over)
 		return goingAway()
+	case <-st.session.Lapsed():
+		close(st.over)
+		return st.session.Err()
 	}
 }
 

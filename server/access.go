@@ -1,0 +1,70 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"github.com/retryd/retryd/server/access"
+)
+
+// lapseGrace is how long a stream may go on to settle what it has begun after its
+// caller's credential has expired or was taken away.
+const lapseGrace = 3 * time.Second
+
+// identify returns ctx with who calls, before anything of the call is read.
+func (s *Server) identify(ctx context.Context, method string) (context.Context, error) {
+	if s.cfg.Access == nil {
+		return ctx, nil
+	}
+	with, err := s.cfg.Access.Identify(ctx, method)
+	if err != nil {
+		if conn := connOf(ctx); conn != nil {
+			// One that fails over and over costs its client next to nothing.
+			conn.tookBack()
+		}
+		return nil, s.failures.status(ctx, err)
+	}
+	return with, nil
+}
+
+// permit decides whether the caller may have a request of a unary call carried out.
+func (s *Server) permit(ctx context.Context, method string, req any) error {
+	if s.cfg.Access == nil {
+		return nil
+	}
+	return s.cfg.Access.Permit(ctx, method, req)
+}
+
+// beginSession returns ctx with who calls and, where that is asked for, with a
+// session, which ends with end.
+func (s *Server) beginSession(ctx context.Context, method string) (with context.Context, end func(), err error) {
+	with, err = s.identify(ctx, method)
+	if err != nil || s.cfg.Access == nil {
+		return with, func() {}, err
+	}
+	with, end = s.cfg.Access.Begin(with, method)
+	return with, end, nil
+}
+
+// permittedStream takes no message that its caller may not send.
+type permittedStream struct {
+	startedStream
+	session *access.Session
+}
+
+// RecvMsg receives a message.
+func (s *permittedStream) RecvMsg(m any) error {
+	if err := s.startedStream.RecvMsg(m); err != nil {
+		return err //nolint:wrapcheck // it is gRPC's own status
+	}
+	return s.session.Permit(s.Context(), m)
+}
+
+// Denials are how many calls and streams were turned away, by reason; nil where
+// nobody is.
+func (s *Server) Denials() map[string]int64 {
+	if s.cfg.Access == nil {
+		return nil
+	}
+	return s.cfg.Access.Denials()
+}

@@ -1,0 +1,211 @@
+package access
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// The limits of an access file.
+const (
+	maxFileBytes = 4 << 20
+	maxNameBytes = 255
+	// maxNamespaceBytes is the length of the longest namespace.
+	maxNamespaceBytes = 100
+)
+
+// file is an access file as it is written.
+type file struct {
+	Tokens   []fileToken   `yaml:"tokens"`
+	Bindings []fileBinding `yaml:"bindings"`
+}
+
+// fileToken is a bearer token: who has it, and what its digest is.
+type fileToken struct {
+	Name    string     `yaml:"name"`
+	SHA256  string     `yaml:"sha256"`
+	Expires *time.Time `yaml:"expires"`
+}
+
+// fileBinding says what an identity, or all whose JWT has a claim, may be.
+type fileBinding struct {
+	Identity   string     `yaml:"identity"`
+	JWT        *fileClaim `yaml:"jwt"`
+	Roles      []string   `yaml:"roles"`
+	Namespaces []string   `yaml:"namespaces"`
+}
+
+// fileClaim is what a claim is, or has among others.
+type fileClaim struct {
+	Claim string `yaml:"claim"`
+	Value string `yaml:"value"`
+}
+
+// readFile returns what an access file holds, but not more than one may.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxFileBytes {
+		return nil, fmt.Errorf("%s has more than %d bytes", path, maxFileBytes)
+	}
+	return data, nil
+}
+
+// parse reads an access file, or says everything that is wrong with it.
+func parse(data []byte) (*roster, error) {
+	var f file
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&f); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, errors.New("it is empty; allowed: tokens and bindings")
+		}
+		return nil, err
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("it holds more than one document")
+	}
+	r := newRoster()
+	c := fileChecker{roster: r, tokens: make(map[string]bool)}
+	for i, t := range f.Tokens {
+		c.at = fmt.Sprintf("tokens[%d].", i)
+		c.token(t)
+	}
+	for i, b := range f.Bindings {
+		c.at = fmt.Sprintf("bindings[%d].", i)
+		c.binding(b)
+	}
+	if len(f.Bindings) == 0 {
+		c.at = ""
+		c.add("bindings", "is empty; without one nobody may do anything")
+	}
+	if err := errors.Join(c.errs...); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// fileChecker puts what a file says into a roster, and collects what is wrong.
+type fileChecker struct {
+	roster *roster
+	tokens map[string]bool
+	at     string
+	errs   []error
+}
+
+func (c *fileChecker) add(field, format string, args ...any) {
+	c.errs = append(c.errs, fmt.Errorf("%s%s %w", c.at, field, fmt.Errorf(format, args...)))
+}
+
+func (c *fileChecker) token(t fileToken) {
+	if !validName(t.Name) {
+		c.add("name", "is %q; allowed: 1 to %d printable characters", cut(t.Name), maxNameBytes)
+	}
+	c.tokens[t.Name] = true
+	digest, err := hex.DecodeString(t.SHA256)
+	if err != nil || len(digest) != sha256.Size {
+		// The value is not shown: somebody may have put the token itself there.
+		c.add("sha256", "is no SHA-256 digest; allowed: its 64 hexadecimal digits, as sha256sum prints them")
+		return
+	}
+	key := [sha256.Size]byte(digest)
+	if key == sha256.Sum256(nil) {
+		c.add("sha256", "is the digest of an empty token")
+		return
+	}
+	entry := &token{name: "token:" + t.Name}
+	if t.Expires != nil {
+		if t.Expires.IsZero() {
+			c.add("expires", "is no time; allowed: one such as 2027-01-31T00:00:00Z, or none")
+		}
+		entry.expires = *t.Expires
+	}
+	if !c.roster.addToken(key, entry) {
+		c.add("sha256", "is that of another token, too")
+	}
+}
+
+func (c *fileChecker) binding(b fileBinding) {
+	g := grant{}
+	if len(b.Roles) == 0 {
+		c.add("roles", "is empty; allowed: %s", strings.Join(roleNames(), ", "))
+	}
+	for i, name := range b.Roles {
+		role, ok := parseRole(name)
+		if !ok {
+			c.add(fmt.Sprintf("roles[%d]", i), "is %q; allowed: %s", cut(name), strings.Join(roleNames(), ", "))
+		}
+		g.roles |= role
+	}
+	if len(b.Namespaces) == 0 {
+		c.add("namespaces", `is empty; allowed: names, such as payments, beginnings, such as "team-*", or "*" for all`)
+	}
+	for i, pattern := range b.Namespaces {
+		if !validPattern(pattern) {
+			c.add(fmt.Sprintf("namespaces[%d]", i), `is %q; allowed: 1 to %d of A-Z, a-z, 0-9, '.', '_' and '-', with a "*" at the end, or "*"`, cut(pattern), maxNamespaceBytes)
+		}
+		g.namespaces = append(g.namespaces, pattern)
+	}
+	switch {
+	case b.JWT != nil && b.Identity != "":
+		c.add("jwt", "stands beside identity; allowed: one of them")
+	case b.JWT != nil:
+		if !validName(b.JWT.Claim) {
+			c.add("jwt.claim", "is %q; allowed: the name of a claim, such as groups", cut(b.JWT.Claim))
+		}
+		if !validName(b.JWT.Value) {
+			c.add("jwt.value", "is %q; allowed: 1 to %d printable characters", cut(b.JWT.Value), maxNameBytes)
+		}
+		c.roster.claims = append(c.roster.claims, claimGrant{b.JWT.Claim, b.JWT.Value, g})
+	default:
+		c.identity(b.Identity)
+		c.roster.named[b.Identity] = append(c.roster.named[b.Identity], g)
+	}
+}
+
+func (c *fileChecker) identity(id string) {
+	kind, name, _ := strings.Cut(id, ":")
+	if kind != "token" && kind != "cert" && kind != "jwt" || !validName(name) {
+		c.add("identity", "is %q; allowed: token:NAME, cert:NAME of a client certificate, jwt:SUBJECT; or jwt with claim and value in its place", cut(id))
+		return
+	}
+	if kind == "token" && !c.tokens[name] {
+		c.add("identity", "is %q, but there is no token of that name", cut(id))
+	}
+}
+
+// validName reports whether s may name an identity. Names stand in logs and
+// errors.
+func validName(s string) bool {
+	return s != "" && len(s) <= maxNameBytes && !strings.ContainsFunc(s, unprintable)
+}
+
+func unprintable(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }
+
+// validPattern reports whether s may name namespaces.
+func validPattern(s string) bool {
+	name := strings.TrimSuffix(s, "*")
+	if len(name) > maxNamespaceBytes || s == "" {
+		return false
+	}
+	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+	return strings.Trim(name, allowed) == ""
+}
+
+// cut shortens what an error shows of a file.
+func cut(s string) string { return s[:min(len(s), maxNameBytes)] }
