@@ -13,8 +13,10 @@ import (
 
 func TestMain(m *testing.M) {
 	code := redistest.Run(m)
-	if built.dir != "" {
-		_ = os.RemoveAll(built.dir)
+	for _, dir := range []string{built.dir, builtBefore.dir} {
+		if dir != "" {
+			_ = os.RemoveAll(dir)
+		}
 	}
 	os.Exit(code)
 }

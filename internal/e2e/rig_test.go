@@ -59,10 +59,18 @@ type rig struct {
 type process struct {
 	*docstest.Process
 	addr string
+	// binary is what runs it.
+	binary string
 }
 
-// start starts replicas, workers and reporters on the Redis at url.
+// startRig starts replicas, workers and reporters on the Redis at url.
 func startRig(t *testing.T, url string) *rig {
+	t.Helper()
+	return startRigOf(t, url, retryd(t))
+}
+
+// startRigOf starts them with replicas of a certain binary.
+func startRigOf(t *testing.T, url, binary string) *rig {
 	t.Helper()
 	r := &rig{t: t, cfg: redisstore.Config{URL: url, Log: slog.New(slog.DiscardHandler)}, ledger: ledger.New()}
 	r.policies = filepath.Join(t.TempDir(), "policies.yaml")
@@ -70,7 +78,7 @@ func startRig(t *testing.T, url string) *rig {
 		t.Fatal(err)
 	}
 	for i := range r.replicas {
-		r.replicas[i] = &process{addr: freeAddr(t)}
+		r.replicas[i] = &process{addr: freeAddr(t), binary: binary}
 		r.start(i)
 	}
 	for i := range r.replicas {
@@ -99,7 +107,7 @@ func freeAddr(t *testing.T) string {
 func (r *rig) start(i int) {
 	r.t.Helper()
 	p := r.replicas[i]
-	p.Process = docstest.StartProcess(r.t, r.t.TempDir(), nil, retryd(r.t), "serve", "--listen="+p.addr, "--admin-listen=",
+	p.Process = docstest.StartProcess(r.t, r.t.TempDir(), nil, p.binary, "serve", "--listen="+p.addr, "--admin-listen=",
 		"--redis-url="+r.cfg.URL, "--policies="+r.policies, "--drain-timeout=2s")
 	r.t.Cleanup(func() {
 		if text := p.Stderr(); strings.Contains(text, "DATA RACE") {
