@@ -27,6 +27,8 @@ type dispatcher struct {
 	// waiters want to know when their subscriptions have been looked at.
 	waiters []waiter
 	out     outLeases
+	// subs are all subscriptions there are.
+	subs map[*Subscription]struct{}
 	// late are deliveries whose leases have ended before anybody took them.
 	late    []Delivery
 	stopped bool
@@ -51,6 +53,7 @@ func newDispatcher(s *Scheduler) *dispatcher {
 		s:      s,
 		wake:   make(chan struct{}, 1),
 		queues: make(map[QueueKey]*queue),
+		subs:   make(map[*Subscription]struct{}),
 		out:    outLeases{of: make(map[TaskKey]*outLease)},
 	}
 }
@@ -182,6 +185,7 @@ func (d *dispatcher) add(sub *Subscription) {
 		q := d.queueOf(key)
 		q.subs = append(q.subs, sub)
 	}
+	d.subs[sub] = struct{}{}
 	signal(d.wake)
 }
 
@@ -190,6 +194,7 @@ func (d *dispatcher) leave(sub *Subscription) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	sub.closed = true
+	delete(d.subs, sub)
 	for _, key := range sub.queues {
 		if q := d.queues[key]; q != nil {
 			q.subs = remove(q.subs, sub)

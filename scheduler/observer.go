@@ -135,3 +135,31 @@ func (s *Scheduler) observeHandOut(t *Task) {
 		s.cfg.Observer.HandedOut(t, s.clock.nowMS())
 	}
 }
+
+// Load is how much this replica's workers have, and would take.
+type Load struct {
+	// LeasesOut are attempts that its subscriptions have out.
+	LeasesOut int
+	// FreeCredit is how many more they would take, all together.
+	FreeCredit int
+}
+
+// Load tells of this replica's subscriptions.
+func (s *Scheduler) Load() Load {
+	d := s.dispatcher
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := Load{LeasesOut: len(d.out.ends)}
+	for sub := range d.subs {
+		l.FreeCredit += max(0, sub.free())
+	}
+	return l
+}
+
+// Refused tells the observer of a report that was refused before it came to the
+// scheduler.
+func (s *Scheduler) Refused(ctx context.Context, r Report, err error) {
+	if s.cfg.Observer != nil {
+		s.cfg.Observer.Reported(ctx, ReportEvent{Report: &r, Answer: &Answer{}, Err: err})
+	}
+}

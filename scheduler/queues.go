@@ -29,22 +29,49 @@ func (s *Scheduler) Queues(ctx context.Context, namespace, after string, limit i
 	if err != nil {
 		return nil, false, err
 	}
-	for some := range slices.Chunk(names, countedAtOnce) {
-		keys := make([]QueueKey, len(some))
-		for i, name := range some {
-			keys[i] = QueueKey{namespace, name}
-		}
-		counts, err := s.store.CountQueues(ctx, keys)
+	keys := make([]QueueKey, len(names))
+	for i, name := range names {
+		keys[i] = QueueKey{namespace, name}
+	}
+	if page, err = s.viewsOf(ctx, keys); err != nil {
+		return nil, false, fmt.Errorf("count the queues of namespace %s: %w", namespace, err)
+	}
+	return page, more, nil
+}
+
+// AllQueues returns a page of the queues of all namespaces, by namespace and name,
+// after the one given (the zero QueueKey: from the first), and whether more follow.
+// The queues without names, of caller-driven tasks, are among them. last is where the
+// next page begins.
+func (s *Scheduler) AllQueues(ctx context.Context, after QueueKey, limit int) (page []QueueView, last QueueKey, more bool, err error) {
+	keys, more, err := s.queueKeys(ctx, after, limit)
+	if err != nil {
+		return nil, after, false, fmt.Errorf("list the queues: %w", err)
+	}
+	if len(keys) == 0 {
+		return nil, after, false, nil
+	}
+	if page, err = s.viewsOf(ctx, keys); err != nil {
+		return nil, after, false, fmt.Errorf("count the queues: %w", err)
+	}
+	return page, keys[len(keys)-1], more, nil
+}
+
+// viewsOf counts queues, and leaves out those that are not known any more.
+func (s *Scheduler) viewsOf(ctx context.Context, keys []QueueKey) ([]QueueView, error) {
+	var views []QueueView
+	for some := range slices.Chunk(keys, countedAtOnce) {
+		counts, err := s.store.CountQueues(ctx, some)
 		if err != nil {
-			return nil, false, fmt.Errorf("count the queues of namespace %s: %w", namespace, err)
+			return nil, err
 		}
 		for i := range counts {
 			if counts[i].Known {
-				page = append(page, s.viewOf(keys[i], &counts[i]))
+				views = append(views, s.viewOf(some[i], &counts[i]))
 			}
 		}
 	}
-	return page, more, nil
+	return views, nil
 }
 
 // Queue returns a queue, or KindQueueNotFound.

@@ -345,27 +345,41 @@ func (t *Task) isAt(e Entry) bool {
 // queueNames returns a page of the names of a namespace's queues, in order, after
 // the one given, and whether more follow.
 func (s *Scheduler) queueNames(ctx context.Context, namespace, after string, limit int) (names []string, more bool, err error) {
+	keys, _, err := s.queueKeys(ctx, QueueKey{namespace, after}, limit+1)
+	if err != nil {
+		return nil, false, fmt.Errorf("list the queues of namespace %s: %w", namespace, err)
+	}
+	for _, key := range keys {
+		if key.Namespace == namespace {
+			names = append(names, key.Name)
+		}
+	}
+	n := min(len(names), limit)
+	return names[:n], n < len(names), nil
+}
+
+// queueKeys returns a page of the keys of all queues, by namespace and name, after the
+// one given, and whether more follow.
+func (s *Scheduler) queueKeys(ctx context.Context, after QueueKey, limit int) (keys []QueueKey, more bool, err error) {
 	pages := make([][]QueueKey, s.shards)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(callsAtOnce)
 	for shard := range pages {
 		g.Go(func() (err error) {
-			pages[shard], err = s.store.Queues(ctx, shard, QueueKey{namespace, after}, limit+1)
+			pages[shard], err = s.store.Queues(ctx, shard, after, limit+1)
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, false, fmt.Errorf("list the queues of namespace %s: %w", namespace, err)
+		return nil, false, err
 	}
 	for _, page := range pages {
-		for _, q := range page {
-			if q.Namespace == namespace {
-				names = append(names, q.Name)
-			}
-		}
+		keys = append(keys, page...)
 	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	n := min(len(names), limit)
-	return names[:n], n < len(names), nil
+	slices.SortFunc(keys, func(a, b QueueKey) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	keys = slices.Compact(keys)
+	n := min(len(keys), limit)
+	return keys[:n], n < len(keys), nil
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -25,6 +26,10 @@ type Config struct {
 	Access *access.Control
 	// Reflection lets tools such as grpcurl ask what is served.
 	Reflection bool
+	// Calls and Streams, where they are set, look on at each call and at each stream of
+	// the API from the outside: they see the status that its client gets.
+	Calls   grpc.UnaryServerInterceptor
+	Streams grpc.StreamServerInterceptor
 	// Version is what the server tells of itself; none by default.
 	Version string
 	// Closed starts the server with every call refused as UNAVAILABLE, and health

@@ -98,6 +98,25 @@ func outcomeOf(kind scheduler.Kind) (o outcome, ok bool) {
 	}
 }
 
+// Reason is what the API calls the reason of an error, by the one error table.
+func Reason(err error) string {
+	if e, ok := errors.AsType[*scheduler.Error](err); ok {
+		if o, ok := outcomeOf(e.Kind); ok {
+			return o.reason
+		}
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return "DEADLINE_EXCEEDED"
+	case errors.Is(err, context.Canceled):
+		return "CANCELLED"
+	}
+	if reason := reasonOf(err); reason != "" {
+		return reason
+	}
+	return "INTERNAL"
+}
+
 // refusal is an error as the API tells it, whether as a call's status or as one
 // item's ReportError.
 type refusal struct {

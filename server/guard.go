@@ -45,6 +45,9 @@ func (s *Server) Counters() Counters {
 	}
 }
 
+// OpenStreams is how many streams are under way.
+func (s *Server) OpenStreams() int64 { return s.openStreams.Load() }
+
 // panicked turns a panic into the status that its caller gets. It must be called
 // by the deferred function that has recovered, so that the stack is that of the
 // panic.

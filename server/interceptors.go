@@ -25,7 +25,7 @@ import (
 func (s *Server) unary() grpc.UnaryServerInterceptor {
 	log := logging.UnaryServerInterceptor(s.callLogger(), logOptions()...)
 	guard := recovery.UnaryServerInterceptor(s.recovery())
-	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	inner := func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		start := time.Now()
 		resp, err := guard(ctx, req, info, func(ctx context.Context, req any) (any, error) {
 			resp, err := s.serve(ctx, req, info.FullMethod, handler)
@@ -38,6 +38,13 @@ func (s *Server) unary() grpc.UnaryServerInterceptor {
 			return resp, err
 		}
 		return log(startedAt(ctx, start), req, info, func(context.Context, any) (any, error) { return resp, err })
+	}
+	look := s.cfg.Calls
+	if look == nil {
+		return inner
+	}
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		return look(ctx, req, info, func(ctx context.Context, req any) (any, error) { return inner(ctx, req, info, handler) })
 	}
 }
 
@@ -57,7 +64,7 @@ func (s *Server) serve(ctx context.Context, req any, method string, handler grpc
 func (s *Server) stream() grpc.StreamServerInterceptor {
 	log := logging.StreamServerInterceptor(s.callLogger(), logOptions()...)
 	guard := recovery.StreamServerInterceptor(s.recovery())
-	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	inner := func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		start := time.Now()
 		err := guard(srv, stream, info, func(srv any, stream grpc.ServerStream) error {
 			return s.failures.status(stream.Context(), s.serveStream(srv, stream, info, handler))
@@ -66,6 +73,13 @@ func (s *Server) stream() grpc.StreamServerInterceptor {
 			return err
 		}
 		return log(srv, &startedStream{stream, startedAt(stream.Context(), start)}, info, func(any, grpc.ServerStream) error { return err })
+	}
+	look := s.cfg.Streams
+	if look == nil {
+		return inner
+	}
+	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+		return look(srv, stream, info, func(srv any, stream grpc.ServerStream) error { return inner(srv, stream, info, handler) })
 	}
 }
 

@@ -20,6 +20,7 @@ func (h *retryService) ReportFailure(ctx context.Context, r *retryv1.ReportFailu
 	var c checker
 	report := c.reportFailure(c.namespace(r.GetNamespace()), r)
 	if err := c.err(); err != nil {
+		h.s.sched.Refused(ctx, report, err)
 		return nil, err
 	}
 	report.Trace = traceOf(ctx)
@@ -35,6 +36,7 @@ func (h *retryService) ReportSuccess(ctx context.Context, r *retryv1.ReportSucce
 	var c checker
 	report := c.reportSuccess(c.namespace(r.GetNamespace()), r)
 	if err := c.err(); err != nil {
+		h.s.sched.Refused(ctx, report, err)
 		return nil, err
 	}
 	answer, err := h.s.sched.Report(ctx, report)
@@ -51,16 +53,16 @@ func (h *retryService) BatchReport(ctx context.Context, r *retryv1.BatchReportRe
 	if err := c.err(); err != nil {
 		return nil, err
 	}
-	b := newReportBatch(len(r.GetReports()))
+	b := newReportBatch(h.s.sched, len(r.GetReports()))
 	trace := traceOf(ctx)
 	for _, each := range r.GetReports() {
 		var c checker
 		report := c.report(namespace, each)
 		report.Trace = trace
-		b.add(report, c.err())
+		b.add(ctx, report, c.err())
 	}
 	resp := &retryv1.BatchReportResponse{Results: make([]*retryv1.ReportResult, 0, len(r.GetReports()))}
-	for _, got := range b.take(ctx, h.s.sched) {
+	for _, got := range b.take(ctx) {
 		resp.Results = append(resp.Results, h.result(ctx, &got))
 	}
 	return resp, nil
@@ -80,13 +82,15 @@ func (h *retryService) result(ctx context.Context, got *scheduler.Reported) *ret
 // reportBatch keeps the reports that were refused at sight out of what the
 // scheduler is given, and every answer in its place.
 type reportBatch struct {
+	sched   *scheduler.Scheduler
 	reports []scheduler.Report
 	places  []int
 	answers []scheduler.Reported
 }
 
-func newReportBatch(size int) *reportBatch {
+func newReportBatch(sched *scheduler.Scheduler, size int) *reportBatch {
 	return &reportBatch{
+		sched:   sched,
 		reports: make([]scheduler.Report, 0, size),
 		places:  make([]int, 0, size),
 		answers: make([]scheduler.Reported, 0, size),
@@ -94,18 +98,20 @@ func newReportBatch(size int) *reportBatch {
 }
 
 // add puts a report into the next place, or err where it was refused.
-func (b *reportBatch) add(r scheduler.Report, err error) {
+func (b *reportBatch) add(ctx context.Context, r scheduler.Report, err error) {
 	if err == nil {
 		b.reports = append(b.reports, r)
 		b.places = append(b.places, len(b.answers))
+	} else {
+		b.sched.Refused(ctx, r, err)
 	}
 	b.answers = append(b.answers, scheduler.Reported{Err: err})
 }
 
 // take has the scheduler take the reports and returns all answers in order.
-func (b *reportBatch) take(ctx context.Context, sched *scheduler.Scheduler) []scheduler.Reported {
+func (b *reportBatch) take(ctx context.Context) []scheduler.Reported {
 	if len(b.reports) > 0 {
-		for i, got := range sched.ReportBatch(ctx, b.reports) {
+		for i, got := range b.sched.ReportBatch(ctx, b.reports) {
 			b.answers[b.places[i]] = got
 		}
 	}

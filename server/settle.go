@@ -95,12 +95,12 @@ func isReport(msg *retryv1.SubscribeRequest) bool {
 }
 
 func (st *subscription) settleReports(ctx context.Context, batch []*retryv1.SubscribeRequest) {
-	b := newReportBatch(len(batch))
+	b := newReportBatch(st.s.sched, len(batch))
 	for _, msg := range batch {
 		var c checker
-		b.add(c.outcomeReport(st.namespace, msg.GetOutcome()), c.err())
+		b.add(ctx, c.outcomeReport(st.namespace, msg.GetOutcome()), c.err())
 	}
-	for i, got := range b.take(ctx, st.s.sched) {
+	for i, got := range b.take(ctx) {
 		res := &retryv1.OutcomeResult{LeaseToken: cutToken(batch[i].GetOutcome().GetLeaseToken())}
 		switch {
 		case got.Err != nil:

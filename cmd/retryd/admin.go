@@ -8,10 +8,11 @@ import (
 )
 
 // adminPages answers what an orchestrator asks a daemon: whether it lives, and
-// whether it should be sent calls; and where it is asked for, where the process
-// spends its time and memory.
-func adminPages(ready func() bool, profiles bool) http.Handler {
+// whether it should be sent calls; what a Prometheus scrapes; and where it is asked
+// for, where the process spends its time and memory.
+func adminPages(ready func() bool, metrics http.Handler, profiles bool) http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics)
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !ready() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/retryd/retryd/internal/telemetry"
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/server"
 )
@@ -38,13 +39,15 @@ type config struct {
 	maxStreams            int
 	logLevel              string
 	logFormat             string
+	logDecisions          bool
+	metricsQueues         int
 }
 
 // addTo defines the flags of a daemon.
 func (c *config) addTo(flags *pflag.FlagSet) {
 	c.from.addTo(flags)
 	flags.StringVar(&c.listen, "listen", defaultListen, "address on which gRPC is served; port 0 takes any")
-	flags.StringVar(&c.adminListen, "admin-listen", defaultAdminListen, "address on which /livez and /readyz are served by HTTP; empty for none")
+	flags.StringVar(&c.adminListen, "admin-listen", defaultAdminListen, "address on which /livez, /readyz and /metrics are served by HTTP; empty for none")
 	flags.BoolVar(&c.pprof, "pprof", false, "serve Go's profiles of the process on the admin address, under /debug/pprof/")
 	flags.StringVar(&c.policies, "policies", "", "YAML file of policies for the namespace \"default\", or a directory of such files; created at start, or updated where they differ")
 	flags.Var(&c.health, "health", "from when on a metric of the queues' health is no longer healthy, and from when on it alerts; may be repeated")
@@ -59,6 +62,8 @@ func (c *config) addTo(flags *pflag.FlagSet) {
 	flags.IntVar(&c.maxStreams, "max-streams", server.DefaultMaxStreams, "how many streams may be open at a time, half of them from one host")
 	flags.StringVar(&c.logLevel, "log-level", "info", "least level of the log: debug, info, warn or error")
 	flags.StringVar(&c.logFormat, "log-format", "text", "form of the log: text or json")
+	flags.BoolVar(&c.logDecisions, "log-decisions", true, "write a line at level info for every decision, and for every report that is refused")
+	flags.IntVar(&c.metricsQueues, "metrics-queues", telemetry.DefaultQueues, "how many queues the metrics tell apart, the first by namespace and name; the rest is summed up as queue \"other\"")
 }
 
 // validate returns everything that is wrong, each setting by its names. Where
@@ -111,6 +116,9 @@ func (c *config) validate(onlyLoopback string) error {
 	}
 	if c.auditRate < 1 || c.auditRate > scheduler.MaxAuditRate {
 		wrong("audit-rate", strconv.Itoa(c.auditRate), "it must be 1 to %d", scheduler.MaxAuditRate)
+	}
+	if c.metricsQueues < 0 || c.metricsQueues > telemetry.MaxQueues {
+		wrong("metrics-queues", strconv.Itoa(c.metricsQueues), "it must be 0 to %d", telemetry.MaxQueues)
 	}
 	if err := new(slog.Level).UnmarshalText([]byte(c.logLevel)); err != nil {
 		wrong("log-level", c.logLevel, "it must be debug, info, warn or error")

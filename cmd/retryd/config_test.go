@@ -26,6 +26,8 @@ var samples = map[string][2]string{
 	"max-streams":             {"7", "8"},
 	"log-level":               {"debug", "error"},
 	"log-format":              {"json", "text"},
+	"log-decisions":           {"false", "true"},
+	"metrics-queues":          {"0", "1000"},
 	"redis-url":               {"redis://redis:6379", "unix:///run/redis.sock"},
 	"redis-prefix":            {"a", "b"},
 	"shards":                  {"8", "64"},
@@ -94,7 +96,7 @@ func TestWrongSettingsAreToldAtOnceByFlagAndVariable(t *testing.T) {
 	}{
 		{"all of them", []string{
 			"--listen=0.0.0.0:7600", "--admin-listen=7601", "--first-success-retention=0s", "--drain-timeout=soon",
-			"--log-level=loud", "--log-format=xml",
+			"--log-level=loud", "--log-format=xml", "--metrics-queues=10001",
 		}, nil, []string{
 			`--listen (or RETRYD_LISTEN) is "0.0.0.0:7600": the development server has no access control and listens on loopback only, such as 127.0.0.1:7600`,
 			`--admin-listen (or RETRYD_ADMIN_LISTEN) is "7601": it must be host:port, such as 127.0.0.1:7601`,
@@ -102,6 +104,7 @@ func TestWrongSettingsAreToldAtOnceByFlagAndVariable(t *testing.T) {
 			`--drain-timeout (or RETRYD_DRAIN_TIMEOUT) is "soon": it must be a duration, such as 90s, 5m or 1h30m`,
 			`--log-level (or RETRYD_LOG_LEVEL) is "loud": it must be debug, info, warn or error`,
 			`--log-format (or RETRYD_LOG_FORMAT) is "xml": it must be text or json`,
+			`--metrics-queues (or RETRYD_METRICS_QUEUES) is "10001": it must be 0 to 10000`,
 		}},
 		{"by both ways", []string{"--log-format=xml"}, map[string]string{"RETRYD_DRAIN_TIMEOUT": "", "RETRYD_LISTEN": "[::]:7600"}, []string{
 			`--listen (or RETRYD_LISTEN) is "[::]:7600": the development server`,

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"regexp"
 	"strings"
 	"unicode"
@@ -42,7 +41,7 @@ wrong is told as serve would tell it. It neither listens nor reaches out to Redi
 }
 
 func checkConfig(cmd *cobra.Command, cfg *serveConfig) error {
-	store, _, err := cfg.prepare(slog.New(slog.DiscardHandler))
+	store, _, err := cfg.prepare(newWatch(cfg.config, io.Discard))
 	if err != nil {
 		return err
 	}

@@ -237,7 +237,7 @@ func TestExampleHasEverySetting(t *testing.T) {
 			t.Errorf("%s is %q by %q, want %q by the file", f.Name, f.Value, at, defaults.Lookup(f.Name).Value)
 		}
 	})
-	if store, _, err := cfg.prepare(newLog(cfg.config, t.Output())); err != nil {
+	if store, _, err := cfg.prepare(newWatch(cfg.config, t.Output())); err != nil {
 		t.Errorf("serve refuses it: %v", err)
 	} else if err := store.Close(); err != nil {
 		t.Error(err)

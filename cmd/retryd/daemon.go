@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -23,6 +22,7 @@ import (
 type daemon struct {
 	cfg    config
 	log    *slog.Logger
+	watch  *watch
 	sched  *scheduler.Scheduler
 	server *server.Server
 	// ready is whether the store can be used.
@@ -32,21 +32,25 @@ type daemon struct {
 }
 
 // newDaemon joins the parts over a store. opts are what is not in cfg.
-func newDaemon(cfg config, store scheduler.Store, opts server.Config, log *slog.Logger) (*daemon, error) {
-	d := &daemon{cfg: cfg, log: log}
+func newDaemon(cfg config, store scheduler.Store, opts server.Config, watch *watch) (*daemon, error) {
+	log := watch.log
+	d := &daemon{cfg: cfg, log: log, watch: watch}
 	var err error
 	// The thresholds were checked with the rest of the configuration.
 	health := cfg.health.read(func(string, error) {})
 	if d.sched, err = scheduler.New(store, scheduler.Config{
 		Log: log, FirstSuccessRetention: cfg.firstSuccessRetention.value, Health: health, Audit: cfg.audit(),
+		Observer: watch.observer(),
 	}); err != nil {
 		return nil, err
 	}
 	opts.Log, opts.DrainTimeout, opts.Version = log, cfg.drainTimeout.value, version()
 	opts.MaxConnections, opts.MaxStreams = cfg.maxConnections, cfg.maxStreams
+	opts.Calls, opts.Streams = watch.metrics.Calls(), watch.metrics.Streams()
 	if d.server, err = server.New(opts, d.sched); err != nil {
 		return nil, err
 	}
+	watch.watch(d)
 	d.ready.Store(!opts.Closed)
 	return d, nil
 }
@@ -82,6 +86,7 @@ func (d *daemon) run(ctx context.Context, keep func(ctx context.Context, begin f
 	// The loops outlive the server: while it drains, outcomes are still taken.
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
+	defer d.watch.lines.Flush()
 	g, serving := errgroup.WithContext(ctx)
 	begin := func() { g.Go(func() error { return d.sched.Run(work) }) }
 	if keep == nil {
@@ -93,9 +98,11 @@ func (d *daemon) run(ctx context.Context, keep func(ctx context.Context, begin f
 		defer stopWork()
 		return d.server.Run(serving, d.listener)
 	})
+	g.Go(func() error { return d.watch.run(work) })
 	if d.admin != nil {
 		g.Go(func() error {
-			return d.serveAdmin(work, adminPages(func() bool { return d.ready.Load() && serving.Err() == nil }, d.cfg.pprof))
+			ready := func() bool { return d.ready.Load() && serving.Err() == nil }
+			return d.serveAdmin(work, adminPages(ready, d.watch.metrics.Handler(), d.cfg.pprof))
 		})
 	}
 	return g.Wait()
@@ -133,16 +140,4 @@ func (d *daemon) close() error {
 		err = errors.Join(err, d.admin.Close())
 	}
 	return err
-}
-
-// newLog returns the daemon's log, as a valid configuration asks for it.
-func newLog(cfg config, w io.Writer) *slog.Logger {
-	var level slog.Level
-	// The level was checked with the rest of the configuration.
-	_ = level.UnmarshalText([]byte(cfg.logLevel))
-	opts := &slog.HandlerOptions{Level: level}
-	if cfg.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
-	}
-	return slog.New(slog.NewTextHandler(w, opts))
 }

@@ -115,6 +115,30 @@ func TestProbes(t *testing.T) {
 	}
 }
 
+func TestDecisionsAreCountedAndLogged(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, flag string
+		lines      int
+	}{{"by default", "--log-level=info", 1}, {"not logged", "--log-decisions=false", 0}, {"at another level", "--log-level=warn", 0}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t, c.flag, "--policies="+policyFile(t, soonPolicy))
+			fail(t, retryv1.NewRetryServiceClient(dial(t, s.Addr)), "a")
+			if got, want := get(t, s.Admin, "/metrics"), `retryd_decisions_total{action="RETRY",reason="RETRY_SCHEDULED"} 1`; !strings.Contains(got, want) {
+				t.Errorf("/metrics has no line %s", want)
+			}
+			s.Signal(os.Interrupt)
+			if status := s.Wait(); status != 0 {
+				t.Errorf("exit status %d, want 0", status)
+			}
+			if got := strings.Count(s.Stderr(), "msg=decision namespace=default task=a attempt=1 action=RETRY"); got != c.lines {
+				t.Errorf("%d lines of decisions, want %d", got, c.lines)
+			}
+		})
+	}
+}
+
 func TestProfilesAreServedWhereAskedFor(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]string{"/debug/pprof/": "200 <html>", "/debug/pprof/heap?debug=1": "200 heap profile:"} {

@@ -59,8 +59,9 @@ func (c *serveConfig) addFlags(flags *pflag.FlagSet) {
 }
 
 func runServe(cmd *cobra.Command, cfg serveConfig) error {
-	log := newLog(cfg.config, cmd.ErrOrStderr())
-	store, policies, err := cfg.prepare(log)
+	watch := newWatch(cfg.config, cmd.ErrOrStderr())
+	log := watch.log
+	store, policies, err := cfg.prepare(watch)
 	if err != nil {
 		return err
 	}
@@ -69,10 +70,11 @@ func runServe(cmd *cobra.Command, cfg serveConfig) error {
 			log.Warn("the connections to redis did not close", "error", err)
 		}
 	}()
-	d, err := newDaemon(cfg.config, store, server.Config{Reflection: cfg.reflection, Closed: true}, log)
+	d, err := newDaemon(cfg.config, store, server.Config{Reflection: cfg.reflection, Closed: true}, watch)
 	if err != nil {
 		return err
 	}
+	watch.metrics.WatchRedis(d.ready.Load)
 	if err := d.listen(cmd.Context()); err != nil {
 		return err
 	}
@@ -83,7 +85,7 @@ func runServe(cmd *cobra.Command, cfg serveConfig) error {
 
 // prepare returns the store, which it does not reach out to, and the policies,
 // or everything that is wrong with the settings.
-func (c *serveConfig) prepare(log *slog.Logger) (*redisstore.Store, []policy.Policy, error) {
+func (c *serveConfig) prepare(watch *watch) (*redisstore.Store, []policy.Policy, error) {
 	onlyLoopback := "there is no access control: give --insecure to be open to everybody who can reach it, or listen on loopback"
 	if c.insecure {
 		onlyLoopback = ""
@@ -94,7 +96,8 @@ func (c *serveConfig) prepare(log *slog.Logger) (*redisstore.Store, []policy.Pol
 	level, replicas, err := c.durability.read()
 	errs = append(errs, err)
 	store, err := redisstore.New(redisstore.Config{
-		URL: c.redisURL, Prefix: c.redisPrefix, Shards: c.shards, Durability: level, Replicas: replicas, Log: log,
+		URL: c.redisURL, Prefix: c.redisPrefix, Shards: c.shards, Durability: level, Replicas: replicas,
+		Log: watch.log, Observer: watch.metrics.Redis(),
 	})
 	if err != nil {
 		errs = append(errs, fmt.Errorf("%s, %s, %s: %w", setting("redis-url"), setting("redis-prefix"), setting("shards"), err))

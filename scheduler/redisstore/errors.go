@@ -50,6 +50,9 @@ func isTyped(err error) bool {
 
 // failure turns an error of go-redis into one of the port.
 func (s *Store) failure(what string, err error) error {
+	if s.cfg.Observer != nil {
+		s.cfg.Observer.Failed(kindOfFailure(err))
+	}
 	if !isReply(err) {
 		// Connections, time-outs, pools, Sentinels that know of no master, the
 		// caller's own context: whatever it was, no answer came.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -242,6 +243,9 @@ func (s *Store) send(
 			args = append(args, &c.keys[i])
 		}
 		cmds[i] = redis.NewCmd(ctx, append(args, c.args...)...)
+	}
+	if s.cfg.Observer != nil {
+		defer s.ran(calls, time.Now())
 	}
 	var wait *waiting
 	if len(cmds) == 1 && confirm == nil {

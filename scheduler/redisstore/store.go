@@ -63,6 +63,8 @@ type Config struct {
 	Replicas int
 	// Log takes what operators should know; the default is [slog.Default].
 	Log *slog.Logger
+	// Observer is told of calls to Redis; nil where nobody is to know.
+	Observer Observer
 	// NowMS, when set, is the clock in place of Redis's own: for tests alone.
 	NowMS func() int64
 }

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/retryd/retryd/internal/telemetry"
+	"github.com/retryd/retryd/scheduler"
+)
+
+// watch is what looks on at a daemon: its log and its metrics.
+type watch struct {
+	log *slog.Logger
+	// lines holds the lines of decisions until they are written, decisions makes them;
+	// it is nil where nobody asks for them.
+	lines     *telemetry.LogBuffer
+	decisions scheduler.Observer
+	metrics   *telemetry.Metrics
+	queues    *telemetry.Queues
+}
+
+// newWatch makes the log and the metrics of a valid configuration. The log goes to w.
+func newWatch(cfg config, w io.Writer) *watch {
+	lines := telemetry.NewLogBuffer(w)
+	log := slog.New(newLogHandler(cfg, lines.Direct()))
+	out := &watch{
+		log: log, lines: lines,
+		metrics: telemetry.New(telemetry.Config{Log: log, Version: version(), Queues: cfg.metricsQueues, Lines: lines}),
+	}
+	if cfg.logDecisions {
+		out.decisions = telemetry.NewDecisionLog(newLogHandler(cfg, lines))
+	}
+	return out
+}
+
+// newLogHandler writes lines in the form that a valid configuration asks for.
+func newLogHandler(cfg config, w io.Writer) slog.Handler {
+	var level slog.Level
+	// The level was checked with the rest of the configuration.
+	_ = level.UnmarshalText([]byte(cfg.logLevel))
+	opts := &slog.HandlerOptions{Level: level}
+	if cfg.logFormat == "json" {
+		return slog.NewJSONHandler(w, opts)
+	}
+	return slog.NewTextHandler(w, opts)
+}
+
+// observer is told what becomes of tasks.
+func (w *watch) observer() scheduler.Observer {
+	return scheduler.Observers(w.metrics.Tasks, w.decisions)
+}
+
+// watch has the metrics tell of a daemon.
+func (w *watch) watch(d *daemon) {
+	w.metrics.Watch(d.sched, d.server)
+	w.queues = w.metrics.WatchQueues(d.sched)
+}
+
+// run writes the lines of the log, and counts queues for the metrics, until ctx ends.
+func (w *watch) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return w.lines.Run(ctx) })
+	g.Go(func() error { return w.queues.Run(ctx) })
+	return g.Wait()
+}
