@@ -11,7 +11,6 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
-	"sigs.k8s.io/yaml"
 )
 
 const (
@@ -140,9 +139,7 @@ type alertTests struct {
 func TestEveryAlertIsTested(t *testing.T) {
 	t.Parallel()
 	var tests alertTests
-	if err := yaml.Unmarshal(read(t, "../../deploy/prometheus/alerts_test.yaml"), &tests); err != nil {
-		t.Fatal(err)
-	}
+	unmarshal(t, "../../deploy/prometheus/alerts_test.yaml", &tests)
 	healthy, silent, fires := make(map[string]bool), make(map[string]bool), make(map[string]bool)
 	for _, test := range tests.Tests {
 		for _, r := range test.Rules {
