@@ -15,6 +15,7 @@ node         nodejs             nodejs             nodejs     node
 npm          npm                npm                npm        node
 ip           iproute2           iproute            iproute2   -
 promtool     prometheus         golang-github-prometheus prometheus prometheus
+systemd-analyze systemd         systemd            -          -
 '
 
 # Debian keeps the programs of PostgreSQL out of the path.

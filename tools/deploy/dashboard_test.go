@@ -139,7 +139,7 @@ func dashboardQueries(t *testing.T) []query {
 		out = append(out, query{"annotation", grafana.Replace(a.Expr)})
 	}
 	for _, v := range b.Templating.List {
-		// label_values(series, label)
+		// Its definition is label_values(series, label).
 		if inner, ok := strings.CutPrefix(v.Definition, "label_values("); ok {
 			series := inner[:strings.LastIndex(inner, ",")]
 			out = append(out, query{"variable " + v.Name, grafana.Replace(series)})
