@@ -47,7 +47,7 @@ func decode(t *testing.T, where string, text []byte) runtime.Object {
 func manifests(t *testing.T, path string) []runtime.Object {
 	t.Helper()
 	var out []runtime.Object
-	for _, doc := range bytes.SplitSeq(read(t, path), []byte("\n---\n")) {
+	for doc := range bytes.SplitSeq(read(t, path), []byte("\n---\n")) {
 		out = append(out, decode(t, path, doc))
 	}
 	return out
