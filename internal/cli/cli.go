@@ -68,7 +68,7 @@ const callsGroup = "calls"
 func AddTo(root *cobra.Command, e *Env) {
 	root.AddGroup(&cobra.Group{ID: callsGroup, Title: "Commands that call a server:"})
 	for _, cmd := range []*cobra.Command{
-		newPolicyCommand(e),
+		newStatusCommand(e), newPolicyCommand(e), newJobCommand(e), newReportCommand(e),
 		newTaskCommand(e), newDeadCommand(e), newHeldCommand(e), newQueueCommand(e), newGroupCommand(e), newWatchCommand(e),
 		newHealthcheckCommand(e),
 	} {

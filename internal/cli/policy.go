@@ -14,39 +14,47 @@ func newPolicyCommand(e *Env) *cobra.Command {
 	return group("policy", "See, change and preview retry policies", "",
 		newPolicyListCommand(e),
 		newPolicyGetCommand(e),
+		newPolicyApplyCommand(e),
+		newPolicyDeleteCommand(e),
+		newPolicyUndeleteCommand(e),
+		newPolicyPreviewCommand(e),
 	)
 }
 
 func newPolicyListCommand(e *Env) *cobra.Command {
 	var filter string
-	var limit *int
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the policies of a namespace",
-		Args:  takes(),
-		RunE: e.run(func(ctx context.Context, s *session, _ []string) error {
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			policies, more, err := take(c.AllPolicies(ctx, &retryv1.ListPoliciesRequest{Filter: filter, PageSize: pageSize(*limit)}), *limit)
-			if err != nil {
-				return err
-			}
-			if err := showAll(s, policies, func() error {
-				t := newTable("id", "name", "retries#", "schedule", "changed")
-				for _, p := range policies {
-					t.add(text(p.GetId()), text(p.GetDisplayName()), retriesOf(p), text(scheduleOf(p)), text(s.when(p.GetUpdateTime())))
-				}
-				return s.table(t, "there are no such policies")
-			}); err != nil {
-				return err
-			}
-			return s.noteMore(more, *limit)
-		}),
+		Long: `Lists the policies of a namespace by id, without those that are deleted. With -o yaml they are
+printed in the form of the files that "policy apply" reads.`,
+		Example: `  retryd policy list
+  retryd policy list --filter webhook -o wide
+  retryd policy list -o yaml > policies.yaml`,
+		Args: takes(),
 	}
 	cmd.Flags().StringVar(&filter, "filter", "", "a part of the display name, in upper or lower case")
-	limit = addLimitFlag(cmd, 0)
+	limit := addLimitFlag(cmd, 0)
+	cmd.RunE = e.run(func(ctx context.Context, s *session, _ []string) error {
+		c, err := s.client()
+		if err != nil {
+			return err
+		}
+		policies, more, err := take(c.AllPolicies(ctx, &retryv1.ListPoliciesRequest{Filter: filter, PageSize: pageSize(*limit)}), *limit)
+		if err != nil {
+			return err
+		}
+		if err := showFile(s, "policies", policies, func() error {
+			t := newTable("id", "name", "retries#", "schedule", "changed", "revision#+")
+			for _, p := range policies {
+				t.add(text(p.GetId()), text(p.GetDisplayName()), retriesOf(p), text(scheduleOf(p)), text(s.when(p.GetUpdateTime())), number(p.GetRevision()))
+			}
+			return s.table(t, "no policies")
+		}); err != nil {
+			return err
+		}
+		return s.noteMore(more, *limit)
+	})
 	return cmd
 }
 
@@ -54,7 +62,12 @@ func newPolicyGetCommand(e *Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "get ID",
 		Short: "Show one policy",
-		Args:  takes("ID"),
+		Long: `Shows one policy, also one that is deleted. With -o yaml it is printed in the form of the files
+that "policy apply" reads.`,
+		Example: `  retryd policy get webhook
+  retryd policy get webhook -o yaml > webhook.yaml`,
+		Args:              takes("ID"),
+		ValidArgsFunction: e.completeArgs(completePolicies),
 		RunE: e.run(func(ctx context.Context, s *session, args []string) error {
 			c, err := s.client()
 			if err != nil {
@@ -64,24 +77,118 @@ func newPolicyGetCommand(e *Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.show(resp.GetPolicy(), func() error { return s.policyFacts(resp.GetPolicy()) })
+			p := resp.GetPolicy()
+			if s.format == formatYAML {
+				return showFile(s, "policies", []*retryv1.Policy{p}, nil)
+			}
+			return s.show(p, func() error { return s.policyPage(p) })
 		}),
 	}
 }
 
-func (s *session) policyFacts(p *retryv1.Policy) error {
+// policyPage prints all of a policy that is not a default.
+func (s *session) policyPage(p *retryv1.Policy) error {
 	f := new(facts)
 	f.add("ID", styled(bold, p.GetId()))
 	f.add("Name", text(p.GetDisplayName()))
 	f.add("Revision", number(p.GetRevision()))
 	f.add("Retries", retriesOf(p))
 	f.add("Schedule", text(scheduleOf(p)))
+	if d := p.GetMaxElapsed().AsDuration(); d > 0 {
+		f.add("At most for", text(span(d)))
+	}
+	f.add("Retry-After", text(retryAfterOf(p.GetRetryAfter())))
+	f.add("Otherwise", text(enumName(p.GetDefaultAction(), "ACTION_")))
+	f.add("Remembered for", text(span(p.GetRetention().AsDuration())+" after its end, as a dead letter "+span(p.GetDeadLetterRetention().AsDuration())))
+	for _, w := range p.GetPauseWindows() {
+		f.add("Pause", text(s.windowOf(w)))
+	}
 	f.add("Created", text(s.whenBoth(p.GetCreateTime())))
 	f.add("Changed", text(s.whenBoth(p.GetUpdateTime())))
-	if p.GetDeleteTime() != nil {
-		f.add("Deleted", styled(warning, s.whenBoth(p.GetDeleteTime())))
+	f.add("Deleted", styled(warning, s.whenBoth(p.GetDeleteTime())))
+	if err := s.facts(f); err != nil || len(p.GetRules()) == 0 {
+		return err
 	}
-	return s.facts(f)
+	if err := s.say(""); err != nil {
+		return err
+	}
+	t := newTable("rule", "failures", "action", "factor#", "retries#")
+	for _, r := range p.GetRules() {
+		action, factor, retries := enumName(r.GetAction(), "ACTION_"), "", ""
+		if r.GetHoldCondition() != "" {
+			action += " for " + r.GetHoldCondition()
+		}
+		if m := r.GetDelayMultiplier(); m != 0 && m != 1 {
+			factor = fmt.Sprintf("x%g", m)
+		}
+		if n := r.GetMaxRetries(); n > 0 {
+			retries = fmt.Sprint(n)
+		}
+		t.add(text(orElse(r.GetName(), "-")), text(matchOf(r.GetMatch())), text(action), text(factor), text(retries))
+	}
+	return s.table(t, "")
+}
+
+func retryAfterOf(r *retryv1.RetryAfter) string {
+	most := ", at most " + span(r.GetCap().AsDuration())
+	switch r.GetMode() {
+	case retryv1.RetryAfter_MODE_IGNORE:
+		return "ignored"
+	case retryv1.RetryAfter_MODE_OVERRIDE:
+		return "wins over the schedule" + most
+	default:
+		return "the later of it and the schedule" + most
+	}
+}
+
+// windowOf tells a pause window.
+func (s *session) windowOf(w *retryv1.PauseWindow) string {
+	out := ""
+	if w.GetStartTime() != nil {
+		out = absolute(w.GetStartTime().AsTime()) + " to " + absolute(w.GetEndTime().AsTime())
+	} else {
+		var days []string
+		for _, d := range w.GetDays() {
+			name := strings.ToLower(enumName(d, "DAY_OF_WEEK_"))
+			days = append(days, capital(name[:min(3, len(name))]))
+		}
+		out = fmt.Sprintf("%s %s to %s, %s", orElse(strings.Join(days, " "), "daily"), w.GetStart(), w.GetEnd(), orElse(w.GetTimeZone(), "in the task's time zone"))
+	}
+	if d := w.GetSpread().AsDuration(); d > 0 {
+		out += ", then spread over " + span(d)
+	}
+	return out
+}
+
+// matchOf tells the failures that a rule is for.
+func matchOf(m *retryv1.Match) string {
+	var out []string
+	list := func(name string, values, except []string) {
+		if len(values) == 0 {
+			return
+		}
+		entry := name + " " + strings.Join(values, " ")
+		if len(except) > 0 {
+			entry += " but " + strings.Join(except, " ")
+		}
+		out = append(out, entry)
+	}
+	list("HTTP", m.GetStatuses(), m.GetStatusesExcept())
+	if m.GetTimeout() {
+		out = append(out, "timeout")
+	}
+	if m.GetConnectionError() {
+		out = append(out, "connection")
+	}
+	var kinds []string
+	for _, k := range m.GetConnectionKinds() {
+		kinds = append(kinds, strings.ToLower(enumName(k, "KIND_")))
+	}
+	list("connection", kinds, nil)
+	list("gRPC", m.GetGrpcCodes(), nil)
+	list("code", m.GetCodes(), m.GetCodesExcept())
+	list("outcome", m.GetOutcomes(), nil)
+	return orElse(strings.Join(out, ", "), "none")
 }
 
 // retriesOf is how many retries a policy gives.

@@ -118,7 +118,8 @@ type facts struct {
 	values []cell
 }
 
-// add adds one; without a value it is left out.
+// add adds one; without a value it is left out, and without a name it goes on with
+// the one before.
 func (f *facts) add(name string, value cell) {
 	if value.text == "" {
 		return
@@ -132,7 +133,10 @@ func (f *facts) writeTo(w io.Writer, colours bool) error {
 		width = max(width, utf8.RuneCountInString(name))
 	}
 	for i, name := range f.names {
-		if _, err := fmt.Fprintf(w, "%-*s  %s\n", width+1, name+":", paint(f.values[i], colours)); err != nil {
+		if name != "" {
+			name += ":"
+		}
+		if _, err := fmt.Fprintf(w, "%-*s  %s\n", width+1, name, paint(f.values[i], colours)); err != nil {
 			return err
 		}
 	}

@@ -45,6 +45,9 @@ func message(node *yaml.Node, desc protoreflect.MessageDescriptor) (any, error) 
 
 func fieldValue(node *yaml.Node, field protoreflect.FieldDescriptor) (any, error) {
 	node = resolve(node)
+	if field.IsMap() {
+		return mapping(node, field)
+	}
 	if !field.IsList() {
 		return single(node, field)
 	}
@@ -58,6 +61,26 @@ func fieldValue(node *yaml.Node, field protoreflect.FieldDescriptor) (any, error
 			return nil, err
 		}
 		out = append(out, v)
+	}
+	return out, nil
+}
+
+// mapping returns a map, whose keys are text.
+func mapping(node *yaml.Node, field protoreflect.FieldDescriptor) (any, error) {
+	if node.Kind != yaml.MappingNode {
+		return nil, at(node, "%s is written as key: value pairs", field.Name())
+	}
+	out := make(map[string]any)
+	for i := 0; i < len(node.Content); i += 2 {
+		key := node.Content[i]
+		if _, twice := out[key.Value]; twice {
+			return nil, at(key, "%s is given twice", key.Value)
+		}
+		v, err := single(resolve(node.Content[i+1]), field.MapValue())
+		if err != nil {
+			return nil, err
+		}
+		out[key.Value] = v
 	}
 	return out, nil
 }

@@ -1,0 +1,203 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/internal/policyfile"
+	"github.com/retryd/retryd/policy"
+)
+
+func newJobCommand(e *Env) *cobra.Command {
+	return group("job", "See and change jobs, which name policies by environment", "",
+		newJobListCommand(e),
+		newJobGetCommand(e),
+		newJobApplyCommand(e),
+		newJobDeleteCommand(e),
+	)
+}
+
+func newJobListCommand(e *Env) *cobra.Command {
+	var filter string
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the jobs of a namespace",
+		Long: `Lists the jobs of a namespace by id. With -o yaml they are printed in the form of the files that
+"job apply" reads.`,
+		Example: `  retryd job list
+  retryd job list -o yaml > jobs.yaml`,
+		Args: takes(),
+	}
+	cmd.Flags().StringVar(&filter, "filter", "", "a part of the display name, in upper or lower case")
+	limit := addLimitFlag(cmd, 0)
+	cmd.RunE = e.run(func(ctx context.Context, s *session, _ []string) error {
+		c, err := s.client()
+		if err != nil {
+			return err
+		}
+		jobs, more, err := take(c.AllJobs(ctx, &retryv1.ListJobsRequest{Filter: filter, PageSize: pageSize(*limit)}), *limit)
+		if err != nil {
+			return err
+		}
+		if err := showFile(s, "jobs", jobs, func() error {
+			t := newTable("id", "name", "policy", "environments", "changed", "revision#+")
+			for _, j := range jobs {
+				t.add(text(j.GetId()), text(j.GetDisplayName()), text(orElse(j.GetPolicy(), "-")), text(strings.Join(environmentsOf(j), ", ")),
+					text(s.when(j.GetUpdateTime())), number(j.GetRevision()))
+			}
+			return s.table(t, "no jobs")
+		}); err != nil {
+			return err
+		}
+		return s.noteMore(more, *limit)
+	})
+	return cmd
+}
+
+// environmentsOf are the environments of a job by name, each with its policy.
+func environmentsOf(j *retryv1.Job) []string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(j.GetEnvironments())) {
+		out = append(out, name+"="+orElse(j.GetEnvironments()[name].GetPolicy(), "(the job's)"))
+	}
+	return out
+}
+
+func newJobGetCommand(e *Env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "get ID",
+		Short: "Show one job",
+		Example: `  retryd job get billing
+  retryd job get billing -o yaml > billing.yaml`,
+		Args:              takes("ID"),
+		ValidArgsFunction: e.completeArgs(completeJobs),
+		RunE: e.run(func(ctx context.Context, s *session, args []string) error {
+			c, err := s.client()
+			if err != nil {
+				return err
+			}
+			resp, err := c.Jobs().GetJob(ctx, &retryv1.GetJobRequest{Id: args[0]})
+			if err != nil {
+				return err
+			}
+			j := resp.GetJob()
+			if s.format == formatYAML {
+				return showFile(s, "jobs", []*retryv1.Job{j}, nil)
+			}
+			return s.show(j, func() error {
+				f := new(facts)
+				f.add("ID", styled(bold, j.GetId()))
+				f.add("Name", text(j.GetDisplayName()))
+				f.add("Revision", number(j.GetRevision()))
+				f.add("Policy", text(orElse(j.GetPolicy(), "none of its own")))
+				for _, e := range environmentsOf(j) {
+					f.add("Environment", text(e))
+				}
+				f.add("Created", text(s.whenBoth(j.GetCreateTime())))
+				f.add("Changed", text(s.whenBoth(j.GetUpdateTime())))
+				return s.facts(f)
+			})
+		}),
+	}
+}
+
+func newJobApplyCommand(e *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "apply -f FILE",
+		Short: "Make jobs what files say: create them, or update those that differ",
+		Long: `Makes jobs what files say: those that are not there are created, those that differ are updated and
+the difference is shown. All others stay as they are. The policies that they name must be there.
+
+A file is YAML with a list under the key "jobs":
+
+  jobs:
+    - id: billing
+      display_name: Billing
+      policy: webhook
+      environments:
+        staging: {policy: quick}`,
+		Example: `  retryd job apply -f jobs.yaml --dry-run
+  retryd job apply -f jobs.yaml`,
+		Args: takes(),
+	}
+	files := addFilesFlag(cmd, "YAML file of jobs, a directory of such files, or - for standard input; may be repeated")
+	addDryRunFlag(cmd)
+	cmd.RunE = e.run(func(ctx context.Context, s *session, _ []string) error {
+		c, err := s.client()
+		if err != nil {
+			return err
+		}
+		return jobKind(c.Jobs()).apply(ctx, s, *files)
+	})
+	return cmd
+}
+
+func jobKind(c retryv1.JobServiceClient) *kind[*retryv1.Job] {
+	return &kind[*retryv1.Job]{
+		one: "job", many: "jobs", parse: policyfile.ParseJobs, normal: normalJob,
+		get: func(ctx context.Context, id string) (*retryv1.Job, bool, error) {
+			resp, err := c.GetJob(ctx, &retryv1.GetJobRequest{Id: id})
+			return resp.GetJob(), false, err
+		},
+		create: func(ctx context.Context, j *retryv1.Job) (*retryv1.Job, error) {
+			resp, err := c.CreateJob(ctx, &retryv1.CreateJobRequest{Job: j})
+			return resp.GetJob(), err
+		},
+		update: func(ctx context.Context, j *retryv1.Job, etag string) (*retryv1.Job, error) {
+			j.Etag = etag
+			resp, err := c.UpdateJob(ctx, &retryv1.UpdateJobRequest{Job: j})
+			return resp.GetJob(), err
+		},
+	}
+}
+
+// normalJob is a job of a file as it would be kept. What its names refer to is for
+// the server to judge.
+func normalJob(j *retryv1.Job) (*retryv1.Job, error) {
+	if violations := policy.ValidateNames(j.GetId(), j.GetDisplayName()); len(violations) > 0 {
+		return nil, errors.Join(violationErrors(violations)...)
+	}
+	return described(j), nil
+}
+
+func newJobDeleteCommand(e *Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "delete ID",
+		Short: "Delete a job for good",
+		Long:  `Deletes a job for good. Tasks under way keep the policy that they have.`,
+		Example: `  retryd job delete billing --dry-run
+  retryd job delete billing --yes`,
+		Args:              takes("ID"),
+		ValidArgsFunction: e.completeArgs(completeJobs),
+	}
+	addConfirmFlags(cmd)
+	cmd.RunE = e.run(func(ctx context.Context, s *session, args []string) error {
+		c, err := s.client()
+		if err != nil {
+			return err
+		}
+		if s.dryRun() {
+			resp, err := c.Jobs().GetJob(ctx, &retryv1.GetJobRequest{Id: args[0]})
+			if err != nil {
+				return err
+			}
+			return s.show(resp.GetJob(), func() error { return s.say("job %s: would be deleted", args[0]) })
+		}
+		if err := s.confirm(ctx, fmt.Sprintf("Delete job %q for good?", args[0])); err != nil {
+			return err
+		}
+		resp, err := c.Jobs().DeleteJob(ctx, &retryv1.DeleteJobRequest{Id: args[0]})
+		if err != nil {
+			return err
+		}
+		return s.show(resp.GetJob(), func() error { return s.say("job %s: deleted", args[0]) })
+	})
+	return cmd
+}
