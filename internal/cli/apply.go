@@ -260,7 +260,8 @@ func (k *kind[R]) read(s *session, files []string) ([]R, error) {
 					errs = append(errs, fmt.Errorf("%s: %s %q stands in %s already", t.name, k.one, r.GetId(), first))
 				}
 				from[r.GetId()] = t.name
-				if _, err := k.normal(r); err != nil {
+				_, err := k.normal(r)
+				for _, err := range eachOf(err) {
 					errs = append(errs, fmt.Errorf("%s: %s %q: %w", t.name, k.one, r.GetId(), err))
 				}
 				out = append(out, r)
@@ -274,6 +275,19 @@ func (k *kind[R]) read(s *session, files []string) ([]R, error) {
 		return nil, usagef("%s: there are no %s in it", strings.Join(files, ", "), k.many)
 	}
 	return out, nil
+}
+
+// eachOf are the errors that were joined into one.
+func eachOf(err error) []error {
+	var joined interface{ Unwrap() []error }
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &joined):
+		return joined.Unwrap()
+	default:
+		return []error{err}
+	}
 }
 
 // namedText is the text of a file.

@@ -77,6 +77,7 @@ func AddTo(root *cobra.Command, e *Env) {
 		// those of the connection alone, so that no RETRYD_YES answers questions.
 		cmd.PersistentPreRunE = func(*cobra.Command, []string) error { return nil }
 		root.AddCommand(cmd)
+		e.addCompletions(cmd)
 	}
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,9 +21,39 @@ const (
 // completer lists what an argument or flag may be, each with a description.
 type completer func(ctx context.Context, c *client.Client) ([]cobra.Completion, error)
 
-// completeArgs completes the first argument of a command.
-func (e *Env) completeArgs(list completer) cobra.CompletionFunc {
-	complete := e.completeFlag(list)
+// addCompletions has the shell complete the names of what is kept, for a command and
+// all below it.
+func (e *Env) addCompletions(cmd *cobra.Command) {
+	for name, list := range map[string]completer{"queue": completeQueues, "policy": completePolicies, "job": completeJobs} {
+		if cmd.LocalNonPersistentFlags().Lookup(name) != nil {
+			// It fails only where there is no such flag.
+			_ = cmd.RegisterFlagCompletionFunc(name, e.complete(list))
+		}
+	}
+	if cmd.LocalFlags().Lookup("output") != nil {
+		_ = cmd.RegisterFlagCompletionFunc("output", func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return formatsOf(cmd), cobra.ShellCompDirectiveNoFileComp
+		})
+	}
+	_, path, _ := strings.Cut(cmd.CommandPath(), " ")
+	switch path {
+	case "policy get", "policy delete", "policy preview":
+		cmd.ValidArgsFunction = e.completeFirst(completePolicies)
+	case "job get", "job delete":
+		cmd.ValidArgsFunction = e.completeFirst(completeJobs)
+	case "queue stats", "queue pause", "queue resume":
+		cmd.ValidArgsFunction = e.completeFirst(completeQueues)
+	case "watch":
+		cmd.ValidArgsFunction = e.complete(completeQueues)
+	}
+	for _, sub := range cmd.Commands() {
+		e.addCompletions(sub)
+	}
+}
+
+// completeFirst completes the first argument of a command.
+func (e *Env) completeFirst(list completer) cobra.CompletionFunc {
+	complete := e.complete(list)
 	return func(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -31,8 +62,8 @@ func (e *Env) completeArgs(list completer) cobra.CompletionFunc {
 	}
 }
 
-// completeFlag completes the value of a flag.
-func (e *Env) completeFlag(list completer) cobra.CompletionFunc {
+// complete completes an argument, or the value of a flag.
+func (e *Env) complete(list completer) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		s, err := e.session(cmd)
 		if err != nil {
@@ -51,12 +82,6 @@ func (e *Env) completeFlag(list completer) cobra.CompletionFunc {
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
-}
-
-// mustComplete has a flag of a command completed.
-func (e *Env) completes(cmd *cobra.Command, flag string, list completer) {
-	// It fails for a flag that the command does not have, which a test would see.
-	_ = cmd.RegisterFlagCompletionFunc(flag, e.completeFlag(list))
 }
 
 func completePolicies(ctx context.Context, c *client.Client) ([]cobra.Completion, error) {
@@ -81,7 +106,7 @@ func completeQueues(ctx context.Context, c *client.Client) ([]cobra.Completion, 
 	queues, _, err := take(c.AllQueues(ctx, &retryv1.ListQueuesRequest{PageSize: pageSize(completionLimit)}), completionLimit)
 	var out []cobra.Completion
 	for _, q := range queues {
-		out = append(out, cobra.Completion(clean(q.GetQueue(), false)))
+		out = append(out, clean(q.GetQueue(), false))
 	}
 	return out, err
 }

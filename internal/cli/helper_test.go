@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"log/slog"
 	"net"
@@ -43,6 +44,8 @@ type rig struct {
 	input string
 	// inTerminal and errTerminal say what standard input and error are.
 	inTerminal, errTerminal bool
+	// away says that nobody answers at the server's address.
+	away bool
 	// onCall and onStream, when set, may fail the calls and streams of commands.
 	onCall   func(method string) error
 	onStream func() error
@@ -100,7 +103,12 @@ func newRig(t *testing.T) *rig {
 // options lead clients to the server, whatever address they are given.
 func (r *rig) options() []client.Option {
 	return []client.Option{client.WithDialOptions(grpc.WithContextDialer(
-		func(ctx context.Context, _ string) (net.Conn, error) { return r.lis.DialContext(ctx) },
+		func(ctx context.Context, _ string) (net.Conn, error) {
+			if r.away {
+				return nil, errors.New("connection refused")
+			}
+			return r.lis.DialContext(ctx)
+		},
 	))}
 }
 

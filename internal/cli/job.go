@@ -76,8 +76,7 @@ func newJobGetCommand(e *Env) *cobra.Command {
 		Short: "Show one job",
 		Example: `  retryd job get billing
   retryd job get billing -o yaml > billing.yaml`,
-		Args:              takes("ID"),
-		ValidArgsFunction: e.completeArgs(completeJobs),
+		Args: takes("ID"),
 		RunE: e.run(func(ctx context.Context, s *session, args []string) error {
 			c, err := s.client()
 			if err != nil {
@@ -174,8 +173,7 @@ func newJobDeleteCommand(e *Env) *cobra.Command {
 		Long:  `Deletes a job for good. Tasks under way keep the policy that they have.`,
 		Example: `  retryd job delete billing --dry-run
   retryd job delete billing --yes`,
-		Args:              takes("ID"),
-		ValidArgsFunction: e.completeArgs(completeJobs),
+		Args: takes("ID"),
 	}
 	addConfirmFlags(cmd)
 	cmd.RunE = e.run(func(ctx context.Context, s *session, args []string) error {

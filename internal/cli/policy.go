@@ -66,8 +66,7 @@ func newPolicyGetCommand(e *Env) *cobra.Command {
 that "policy apply" reads.`,
 		Example: `  retryd policy get webhook
   retryd policy get webhook -o yaml > webhook.yaml`,
-		Args:              takes("ID"),
-		ValidArgsFunction: e.completeArgs(completePolicies),
+		Args: takes("ID"),
 		RunE: e.run(func(ctx context.Context, s *session, args []string) error {
 			c, err := s.client()
 			if err != nil {
@@ -143,7 +142,7 @@ func retryAfterOf(r *retryv1.RetryAfter) string {
 
 // windowOf tells a pause window.
 func (s *session) windowOf(w *retryv1.PauseWindow) string {
-	out := ""
+	var out string
 	if w.GetStartTime() != nil {
 		out = absolute(w.GetStartTime().AsTime()) + " to " + absolute(w.GetEndTime().AsTime())
 	} else {

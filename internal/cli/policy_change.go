@@ -95,8 +95,7 @@ func newPolicyDeleteCommand(e *Env) *cobra.Command {
 tasks under way, and "policy undelete" brings it back. One that jobs name cannot be deleted.`,
 		Example: `  retryd policy delete webhook --dry-run
   retryd policy delete webhook --yes`,
-		Args:              takes("ID"),
-		ValidArgsFunction: e.completeArgs(completePolicies),
+		Args: takes("ID"),
 	}
 	addConfirmFlags(cmd)
 	cmd.RunE = e.run(func(ctx context.Context, s *session, args []string) error {

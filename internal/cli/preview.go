@@ -39,8 +39,7 @@ shows where those of other tasks may lie.`,
 			}
 			return nil
 		},
-		ValidArgsFunction: e.completeArgs(completePolicies),
-		Annotations:       map[string]string{moreFormats: formatSVG},
+		Annotations: map[string]string{moreFormats: formatSVG},
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&file, "file", "f", "", "YAML file of policies, or - for standard input, instead of the policy that is kept")

@@ -48,8 +48,10 @@ Without an id, it is derived from --queue and --idempotency-key.`,
 		},
 		RunE: e.run(r.run),
 	}
-	r.failures.addTo(cmd)
 	flags := cmd.Flags()
+	addConnectionFlags(flags)
+	addOutputFlag(flags)
+	r.failures.addTo(cmd)
 	flags.BoolVar(&r.success, "success", false, "the attempt went well")
 	flags.StringVar(&r.spec.Queue, "queue", "", "queue whose workers make the retries; without one, the caller asks for them")
 	flags.StringVar(&r.spec.Policy, "policy", "", "id of the policy that judges the task's failures")
@@ -65,9 +67,6 @@ Without an id, it is derived from --queue and --idempotency-key.`,
 	flags.Int32Var(&r.attempt, "attempt", 0, "number of the attempt, from 1; makes the report safe to repeat. 0 for the one in turn")
 	flags.StringVar(&r.lease, "lease-token", "", "token under which the attempt was handed out")
 	flags.StringVar(&r.key, "idempotency-key", "", "key by which a repeat of the report is recognised")
-	e.completes(cmd, "policy", completePolicies)
-	e.completes(cmd, "job", completeJobs)
-	e.completes(cmd, "queue", completeQueues)
 	return cmd
 }
 

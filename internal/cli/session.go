@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 
 	"github.com/retryd/retryd/client"
 )
@@ -74,7 +72,7 @@ func (e *Env) session(cmd *cobra.Command) (*session, error) {
 	}
 	secured, err := secure(values)
 	errs = append(errs, err)
-	identified, err := identify(values)
+	identified, err := identify(cmd.Context(), values)
 	errs = append(errs, err)
 	if err := joinUsage(errs); err != nil {
 		return nil, err
@@ -100,7 +98,7 @@ func (s *session) client(opts ...client.Option) (*client.Client, error) {
 	}
 	c, err := client.New(s.address, append(s.options, opts...)...)
 	if err != nil {
-		return nil, usagef("--address is %q: %w", s.address, err)
+		return nil, &usageError{err}
 	}
 	s.made = c
 	return c, nil
@@ -164,7 +162,7 @@ func secure(values map[string]value) ([]client.Option, error) {
 		pem, err := os.ReadFile(ca.text)
 		cfg.RootCAs = x509.NewCertPool()
 		if err != nil {
-			wrong(ca, "%w", err)
+			wrong(ca, "%w", plainPathError(err))
 		} else if !cfg.RootCAs.AppendCertsFromPEM(pem) {
 			wrong(ca, "the file holds no certificate in PEM form")
 		}
@@ -185,55 +183,45 @@ func secure(values map[string]value) ([]client.Option, error) {
 		return nil, err
 	}
 	if on || ca.text+cert.text+name.text != "" {
-		return []client.Option{client.WithCredentials(credentials.NewTLS(cfg))}, nil
+		return []client.Option{client.WithTLS(cfg)}, nil
 	}
 	return nil, nil
 }
 
 // identify returns the bearer token to call with, as the settings say.
-func identify(values map[string]value) ([]client.Option, error) {
+func identify(ctx context.Context, values map[string]value) ([]client.Option, error) {
 	given, file := values["token"], values["token-file"]
 	chosen, err := either(given, file)
 	if err != nil || chosen.text == "" {
 		return nil, err
 	}
-	read := func() (string, error) { return chosen.text, nil }
+	read := func(context.Context) (string, error) { return checkToken(chosen, chosen.text) }
 	if chosen.from == file.from {
-		read = func() (string, error) { return readToken(chosen) }
+		read = func(context.Context) (string, error) { return readToken(chosen) }
 	}
 	// That it cannot be read, or sent, is told before the first call.
-	if token, err := read(); err != nil {
+	if _, err := read(ctx); err != nil {
 		return nil, err
-	} else if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return nil, usagef("%s gives a token with spaces or other characters that cannot be sent in a header", chosen.from)
 	}
-	return []client.Option{client.WithDialOptions(grpc.WithPerRPCCredentials(bearer(read)))}, nil
+	return []client.Option{client.WithToken(read)}, nil
 }
 
 func readToken(file value) (string, error) {
 	data, err := os.ReadFile(file.text)
 	if err != nil {
-		return "", file.wrong("%w", err)
+		return "", file.wrong("%w", plainPathError(err))
 	}
 	token := strings.TrimSpace(string(data))
 	if token == "" {
 		return "", file.wrong("the file is empty")
 	}
+	return checkToken(file, token)
+}
+
+// checkToken refuses a token that gRPC would not send, without repeating it.
+func checkToken(from value, token string) (string, error) {
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return "", usagef("%s gives a token with spaces or other characters that cannot be sent in a header", from.from)
+	}
 	return token, nil
 }
-
-// bearer sends the token that it reads with every call.
-type bearer func() (string, error)
-
-// GetRequestMetadata implements [credentials.PerRPCCredentials].
-func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	token, err := b()
-	if err != nil {
-		return nil, fmt.Errorf("no token: %w", err)
-	}
-	return map[string]string{"authorization": "Bearer " + token}, nil
-}
-
-// RequireTransportSecurity implements [credentials.PerRPCCredentials]. Clear text
-// to another machine is used only by who asks for it.
-func (b bearer) RequireTransportSecurity() bool { return false }

@@ -26,7 +26,7 @@ func TestWrongSettingsAreToldAtOnceWithTheirOrigin(t *testing.T) {
 			`timeout in `+path+` is "5": it must be a duration, such as 500ms, 10s or 1m`,
 			`tls in `+path+` is "perhaps": it must be true or false`,
 			`--tls-cert is "a.pem": it needs its key, --tls-key`,
-			`--token-file is "/no/such": open /no/such: no such file or directory`,
+			`--token-file is "/no/such": no such file or directory`,
 		)
 	})
 }
