@@ -123,12 +123,16 @@ check-deploy: ## Check all of deploy/, the Dockerfile and the compose file, as f
 	@scripts/ensure.sh systemd-analyze || true # without it the unit is checked less
 	cd tools/deploy && $(GO) test ./...
 
+.PHONY: check-examples
+check-examples: ## Run the examples in other languages against a server
+	@GO="$(GO)" scripts/check-examples.sh
+
 .PHONY: proto-baseline
 proto-baseline: $(BUF) ## Make the protos as they are the baseline (see CONTRIBUTING.md)
 	$(BUF) build --exclude-source-info -o proto/baseline.binpb
 
 .PHONY: check
-check: lint check-generate breaking check-protoc check-deploy check-bench faults-short test ## Run all that CI runs
+check: lint check-generate breaking check-protoc check-deploy check-examples check-bench faults-short test ## Run all that CI runs
 
 .PHONY: tools
 tools: $(BUF) $(PLUGINS) $(GOLANGCI_LINT) $(GRPCURL) ## Build all tools into .bin/

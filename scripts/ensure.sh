@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# ensure.sh <command>: makes sure that a command is there, installing its package by the
-# system's package manager when it is not. Fails, and says what to do, where that is
-# impossible.
+# ensure.sh <command>: makes sure that a command is there, or for python3-grpcio a package of
+# Python's, installing it by the system's package manager when it is not. Fails, and says what
+# to do, where that is impossible.
 set -euo pipefail
 
 # command      apt                dnf, yum           apk        brew
@@ -13,6 +13,8 @@ beanstalkd   beanstalkd         beanstalkd         beanstalkd beanstalkd
 initdb       postgresql         postgresql-server  postgresql postgresql
 node         nodejs             nodejs             nodejs     node
 npm          npm                npm                npm        node
+grpc_python_plugin protobuf-compiler-grpc grpc-plugins grpc-plugins grpc
+python3-grpcio python3-grpcio    python3-grpcio     py3-grpcio -
 ip           iproute2           iproute            iproute2   -
 promtool     prometheus         golang-github-prometheus prometheus prometheus
 systemd-analyze systemd         systemd            -          -
@@ -24,7 +26,13 @@ for dir in /usr/lib/postgresql/*/bin; do
 done
 
 command=$1
-if command -v "$command" >/dev/null 2>&1; then
+present() {
+	case $command in
+	python3-grpcio) python3 -c 'import grpc' || /usr/bin/python3 -c 'import grpc' ;;
+	*) command -v "$command" ;;
+	esac >/dev/null 2>&1
+}
+if present; then
 	exit 0
 fi
 read -r _ apt dnf apk brew < <(grep "^$command " <<<"$packages")
@@ -56,7 +64,7 @@ install() {
 echo "$command is missing; installing it" >&2
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-if ! install </dev/null >"$log" 2>&1 || ! command -v "$command" >/dev/null 2>&1; then
+if ! install </dev/null >"$log" 2>&1 || ! present; then
 	tail -n 5 "$log" >&2
 	echo "cannot install $command here; install it by hand (Debian: $apt, Fedora: $dnf, Alpine: $apk) and try again" >&2
 	exit 1

@@ -19,6 +19,10 @@ type Block struct {
 // IsOutput reports whether the block shows what a command answers.
 func (b Block) IsOutput() bool { return len(b.Info) > 0 && b.Info[0] == "output" }
 
+// IsExample reports whether the block is of commands for the examples in other
+// languages.
+func (b Block) IsExample() bool { return b.Lang == "sh" && len(b.Info) > 0 && b.Info[0] == "example" }
+
 // Source returns the path of the repository's file that the block's lines are of,
 // empty where it stands for itself.
 func (b Block) Source() string {

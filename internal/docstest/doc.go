@@ -6,6 +6,8 @@
 //
 //	```sh                      commands; one per line, unless quotes or \ go on
 //	```sh refused              a start of retryd that is refused
+//	```sh example              commands for the examples in other languages, which
+//	                           `make check-examples` runs
 //	```json output             what the last command answers
 //	```json output Subscribe   what a running stream whose command has that word
 //	                           shows next

@@ -37,11 +37,12 @@ func newVocabulary(t *testing.T) vocabulary {
 			// As labels of metrics they have no prefix.
 			"DEAD_LETTER", "LEASES_EXPIRED", "RETRY_NOW"),
 		// Those that stand in the metadata of errors and in the log, metrics of health,
-		// outcomes of callers, and names of other systems.
+		// outcomes of callers, and names of other systems, compilers of protos among them.
 		fields: set("attempt_in_turn", "error_id", "delay_ms", "http_status", "histogram_quantile",
 			"retry_rate", "dead_letter_rate", "average_attempts_to_success", "tasks_over_24h", "second_attempt_success_rate", "depth_growth",
-			"no_answer", "network_error", "max_delay_seconds", "retry_on_timeout", "retry_on_connection_error"),
-		types: set("BadRequest", "ErrorInfo", "RetryInfo"),
+			"no_answer", "network_error", "max_delay_seconds", "retry_on_timeout", "retry_on_connection_error",
+			"round_robin", "grpc_tools", "grpc_tools_ruby_protoc", "grpc_php_plugin", "java_multiple_files"),
+		types: set("ProtoRoot", "BadRequest", "ErrorInfo", "RetryInfo"),
 	}
 	for reason := range reasons(t) {
 		v.values[reason] = true

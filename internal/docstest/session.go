@@ -56,9 +56,11 @@ type stream struct {
 func NewSession(tb testing.TB, root, retryd string, server *Server) *Session {
 	tb.Helper()
 	dir := tb.TempDir()
-	// Commands name the ready-made policies by their path from the root.
-	if err := os.Symlink(filepath.Join(root, "deploy"), filepath.Join(dir, "deploy")); err != nil {
-		tb.Fatal(err)
+	// Commands name the ready-made policies and the protos by their paths from the root.
+	for _, name := range []string{"deploy", "proto"} {
+		if err := os.Symlink(filepath.Join(root, name), filepath.Join(dir, name)); err != nil {
+			tb.Fatal(err)
+		}
 	}
 	return &Session{
 		tb: tb, root: root, dir: dir, retryd: retryd, grpcurl: Grpcurl(tb, root),
@@ -73,6 +75,8 @@ func (s *Session) Play(file string, blocks []Block) {
 		at := fmt.Sprintf("%s:%d", file, b.Line)
 		var err error
 		switch {
+		case b.IsExample():
+			// The test of the examples runs it, where their languages are.
 		case b.Lang == "sh":
 			err = s.runAll(b)
 		case b.IsOutput():
