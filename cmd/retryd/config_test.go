@@ -35,6 +35,10 @@ var samples = map[string][2]string{
 	"durability-replicas":     {"1", "2"},
 	"reflection":              {"true", "false"},
 	"insecure":                {"true", "false"},
+
+	"redis-username":               {"retryd", "default"},
+	"redis-password-file":          {"a", "b"},
+	"redis-sentinel-password-file": {"a", "b"},
 }
 
 func TestEveryFlagHasAVariableAndWinsOverIt(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/retryd/retryd/internal/docstest"
+	"github.com/retryd/retryd/internal/redistest"
 )
 
 var update = flag.Bool("update", false, "write the example of a configuration file anew")
@@ -241,5 +242,32 @@ func TestExampleHasEverySetting(t *testing.T) {
 		t.Errorf("serve refuses it: %v", err)
 	} else if err := store.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestPasswordsStandInFiles(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	redis.Do(t, "ACL", "SETUSER", "retryd", "on", ">s3cr3t", "~*", "&*", "+@all")
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("s3cr3t\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := configFile(t, "redis-username: retryd\nredis-password-file: "+password+"\nredis-url: "+redis.URL())
+	p, _ := startServe(t, "--config="+file)
+	text := p.AwaitLog("word that it serves", func(text string) bool { return strings.Contains(text, "redis can be used: serving") })
+	if list := redis.Do(t, "CLIENT", "LIST"); !strings.Contains(list, "user=retryd") {
+		t.Errorf("nobody is logged in as retryd:\n%s", list)
+	}
+	got, err := execute(t, "config", "check", "--config="+file)
+	if err != nil || strings.Contains(got+text, "s3cr3t") {
+		t.Errorf("%v, or the password is told:\n%s%s", err, got, text)
+	}
+
+	_, err = execute(t, "config", "check", "--redis-password-file=nowhere", "--redis-sentinel-password-file="+configFile(t, "two\nlines\n"), "--log-level=loud")
+	wantError(t, err, "--redis-password-file (or RETRYD_REDIS_PASSWORD_FILE): open nowhere", "--redis-sentinel-password-file (or RETRYD_REDIS_SENTINEL_PASSWORD_FILE): ", "--log-level")
+	_, err = execute(t, "config", "check", "--redis-password-file="+password, "--redis-url=redis://:s3cr3t@a")
+	if err == nil || !strings.Contains(err.Error(), "it holds a password, and one is given besides") || strings.Contains(err.Error(), "s3cr3t") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -23,6 +23,7 @@ type serveConfig struct {
 	config
 	redisURL, redisPrefix string
 	shards                int
+	login                 redisLogin
 	durability            durability
 	reflection, insecure  bool
 }
@@ -53,6 +54,7 @@ func (c *serveConfig) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&c.redisURL, "redis-url", defaultRedisURL, "where Redis is: redis://, rediss:// (TLS) or unix://; several hosts with ?master_name=NAME for Sentinels, several without for a Cluster")
 	flags.StringVar(&c.redisPrefix, "redis-prefix", redisstore.DefaultPrefix, "what every key begins with; services with different prefixes share a Redis without meeting")
 	flags.IntVar(&c.shards, "shards", 0, fmt.Sprintf("how many parts the tasks are kept in, fixed at the first start; 0 means %d, on a Cluster %d", redisstore.DefaultShards, redisstore.DefaultClusterShards))
+	c.login.addTo(flags)
 	c.durability.addTo(flags)
 	flags.BoolVar(&c.reflection, "reflection", false, "answer gRPC reflection, which grpcurl uses to learn what is served")
 	flags.BoolVar(&c.insecure, "insecure", false, "listen on other addresses than loopback, though there is no access control")
@@ -95,8 +97,10 @@ func (c *serveConfig) prepare(watch *watch) (*redisstore.Store, []policy.Policy,
 	errs = append(errs, err)
 	level, replicas, err := c.durability.read()
 	errs = append(errs, err)
+	login, err := c.login.read()
+	errs = append(errs, err)
 	store, err := redisstore.New(redisstore.Config{
-		URL: c.redisURL, Prefix: c.redisPrefix, Shards: c.shards, Durability: level, Replicas: replicas,
+		URL: c.redisURL, Login: login, Prefix: c.redisPrefix, Shards: c.shards, Durability: level, Replicas: replicas,
 		Log: watch.log, Observer: watch.metrics.Redis(),
 	})
 	if err != nil {

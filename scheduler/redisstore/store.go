@@ -48,6 +48,8 @@ var _ scheduler.Store = (*Store)(nil)
 type Config struct {
 	// URL says where Redis is; see [ParseURL].
 	URL string
+	// Login says who the store is to Redis, where the URL does not.
+	Login Login
 	// Prefix begins every key. Default "retryd". It has no braces.
 	Prefix string
 	// Shards is how many parts the tasks are kept in. It is fixed with the first
@@ -83,6 +85,9 @@ const (
 func New(cfg Config) (*Store, error) {
 	target, err := ParseURL(cfg.URL)
 	if err != nil {
+		return nil, err
+	}
+	if err := target.logIn(cfg.Login); err != nil {
 		return nil, err
 	}
 	if cfg.Prefix == "" {

@@ -191,7 +191,7 @@ func (t *Target) universal(o *redis.Options) *redis.UniversalOptions {
 	return &redis.UniversalOptions{
 		Addrs: t.addrs, MasterName: t.master, SentinelUsername: t.sentinelUser, SentinelPassword: t.sentinelPassword,
 		ClientName: o.ClientName, DB: o.DB, OnConnect: o.OnConnect, Protocol: o.Protocol,
-		Username: o.Username, Password: o.Password,
+		Username: o.Username, Password: o.Password, CredentialsProviderContext: o.CredentialsProviderContext,
 		MaxRetries: o.MaxRetries, DialTimeout: o.DialTimeout, DialerRetries: o.DialerRetries,
 		ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout, ContextTimeoutEnabled: o.ContextTimeoutEnabled,
 		PipelinePoolSize: o.PipelinePoolSize, PipelineReadBufferSize: o.PipelineReadBufferSize, PipelineWriteBufferSize: o.PipelineWriteBufferSize,
