@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	presets "github.com/retryd/retryd/deploy/policies"
+	"github.com/retryd/retryd/internal/cli"
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler/memstore"
 	"github.com/retryd/retryd/server"
@@ -33,7 +34,7 @@ ends. It listens on loopback, answers gRPC reflection, and knows the policies of
 func runDev(cmd *cobra.Command, cfg config) error {
 	own, err := cfg.ownPolicies()
 	if err := errors.Join(cfg.validate("the development server has no access control and listens on loopback only"), err); err != nil {
-		return err
+		return cli.Misused(err)
 	}
 	policies, err := policiesOf(presets.Files)
 	if err != nil {

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/retryd/retryd/internal/cli"
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler/redisstore"
 	"github.com/retryd/retryd/server"
@@ -81,7 +85,10 @@ func runServe(cmd *cobra.Command, cfg serveConfig) error {
 		return err
 	}
 	log.Info("listening", "address", d.listener.Addr().String(), "admin", d.adminAddr(), "version", version())
-	k := &keeper{d: d, store: store, policies: policies, log: log, durability: durabilityLog{log: log}}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	k := &keeper{d: d, store: store, policies: policies, hangups: hangups, log: log, durability: durabilityLog{log: log}}
 	return d.run(cmd.Context(), k.run)
 }
 
@@ -107,7 +114,7 @@ func (c *serveConfig) prepare(watch *watch) (*redisstore.Store, []policy.Policy,
 		errs = append(errs, fmt.Errorf("%s, %s, %s: %w", setting("redis-url"), setting("redis-prefix"), setting("shards"), err))
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, nil, err
+		return nil, nil, cli.Misused(err)
 	}
 	return store, policies, nil
 }
@@ -143,6 +150,7 @@ type keeper struct {
 	d          *daemon
 	store      *redisstore.Store
 	policies   []policy.Policy
+	hangups    <-chan os.Signal
 	log        *slog.Logger
 	durability durabilityLog
 }
@@ -203,7 +211,7 @@ func (k *keeper) await(ctx context.Context) error {
 func (k *keeper) follow(ctx context.Context) {
 	serving, misses := true, 0
 	interval := checkInterval
-	for pause(ctx, interval) {
+	for k.wait(ctx, interval) {
 		err := k.check(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -230,6 +238,38 @@ func (k *keeper) follow(ctx context.Context) {
 			k.d.server.SetServing(serving)
 		}
 	}
+}
+
+// wait waits as pause does. At a SIGHUP it reads the policies again, as they are in
+// their files by then.
+func (k *keeper) wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return true
+		case <-k.hangups:
+			k.reload(ctx)
+		}
+	}
+}
+
+// reload takes the policies of the files if nothing is wrong with any of them.
+func (k *keeper) reload(ctx context.Context) {
+	policies, err := k.d.cfg.ownPolicies()
+	if err != nil {
+		k.log.ErrorContext(ctx, "SIGHUP: the policies stay as they are", "error", err)
+		return
+	}
+	k.policies = policies
+	if err := k.d.apply(ctx, policies); err != nil {
+		k.log.ErrorContext(ctx, "SIGHUP: the policies of the files could not be put into redis", "error", err, "cause", cause(err))
+		return
+	}
+	k.log.InfoContext(ctx, "SIGHUP: the policies of the files are in redis", "policies", len(policies))
 }
 
 // reapply puts the policies back into a Redis that was away: it may have come

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -280,5 +282,86 @@ func TestWebhooksExampleOnServe(t *testing.T) {
 	p := docstest.StartProcess(t, t.TempDir(), nil, example, "-addr="+addr)
 	if code := p.Wait(); code != 0 {
 		t.Errorf("exit status %d\n%s%s", code, p.Stdout(), p.Stderr())
+	}
+}
+
+// A SIGHUP brings what the files of policies say by then, and never ends the server.
+func TestHangupReadsThePoliciesAgain(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	policies := policyFile(t, quickPolicy)
+	p, addr := startServe(t, "--redis-url="+redis.URL(), "--policies="+policies)
+	awaitHealth(t, addr, healthpb.HealthCheckResponse_SERVING)
+	stub := retryv1.NewPolicyServiceClient(dial(t, addr))
+	for _, c := range []struct{ file, says, want string }{
+		{strings.Replace(quickPolicy, "Quick", "Quicker", 1), "SIGHUP: the policies of the files are in redis", "Quicker"},
+		{strings.Replace(quickPolicy, "Quick", "Slow, colour: red", 1), "SIGHUP: the policies stay as they are", "Quicker"},
+		{strings.Replace(quickPolicy, "Quick", "Slow", 1), "policies=1", "Slow"},
+	} {
+		if err := os.WriteFile(policies, []byte(c.file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		before := len(p.Stderr())
+		p.Signal(syscall.SIGHUP)
+		p.AwaitLog(c.says, func(text string) bool { return strings.Contains(text[before:], c.says) })
+		got, err := stub.GetPolicy(t.Context(), &retryv1.GetPolicyRequest{Id: "quick"})
+		if err != nil || got.GetPolicy().GetDisplayName() != c.want {
+			t.Errorf("after %q it is %q, %v; want %q", c.says, got.GetPolicy().GetDisplayName(), err, c.want)
+		}
+	}
+	p.Signal(syscall.SIGTERM)
+	if code := p.Wait(); code != 0 {
+		t.Errorf("exit status %d after SIGTERM", code)
+	}
+}
+
+// Who restarts servers by themselves should not restart one that can only fail again.
+func TestWrongSettingsHaveAnExitCodeOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"serve", "--log-level=loud"}, {"dev", "--log-level=loud"}, {"serve", "--config=nowhere.yaml"}, {"config", "check", "--shards=-1"}, {"serve", "--shards=many"},
+	} {
+		p := start(t, args...)
+		if code := p.Wait(); code != 2 {
+			t.Errorf("%q ends with %d, want 2", args, code)
+		}
+		if text := p.Stderr(); !strings.HasPrefix(text, "retryd: ") || strings.Contains(text, "level=") {
+			t.Errorf("%q says %q, want it in words for people", args, text)
+		}
+	}
+	var listen net.ListenConfig
+	taken, err := listen.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }() // it has served
+	p := start(t, "serve", "--admin-listen=", "--listen="+taken.Addr().String())
+	if code := p.Wait(); code != 1 {
+		t.Errorf("with its port taken it ends with %d, want 1", code)
+	}
+	if text := p.Stderr(); text != "retryd: --listen (or RETRYD_LISTEN): listen tcp "+taken.Addr().String()+": bind: address already in use\n" {
+		t.Errorf("with its port taken it says %q", text)
+	}
+}
+
+// A second signal ends it at once, however long its drain may take.
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Start(t)
+	p, addr := startServe(t, "--redis-url="+redis.URL(), "--policies="+policyFile(t, soonPolicy), "--drain-timeout=10m")
+	awaitHealth(t, addr, healthpb.HealthCheckResponse_SERVING)
+	stream, err := subscribe(t.Context(), retryv1.NewRetryServiceClient(dial(t, addr)), time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fail(t, retryv1.NewRetryServiceClient(dial(t, addr)), "held")
+	receive(t, stream)
+	p.Signal(syscall.SIGTERM)
+	if got := receive(t, stream); got.GetDrain() == nil {
+		t.Fatalf("it sends %v, want drain", got)
+	}
+	p.Signal(syscall.SIGTERM)
+	if code := p.Wait(); code != -1 {
+		t.Errorf("exit status %d, want none, since the signal has ended it", code)
 	}
 }

@@ -165,6 +165,14 @@ type usageError struct{ error }
 
 func (e *usageError) Unwrap() error { return e.error }
 
+// Misused makes err, unless it is nil, an error of how the command was called.
+func Misused(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &usageError{err}
+}
+
 // usagef is an error of how the command was called.
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
