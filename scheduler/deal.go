@@ -21,6 +21,8 @@ type dealt struct {
 	q     *queue
 	// dealtAt is when the queue and shard was dealt to before.
 	dealtAt uint64
+	// taken is how many tasks the claim has taken that were not leased before.
+	taken int
 }
 
 // deal takes the free credit of the subscribers and deals it, one at a time and
@@ -38,7 +40,8 @@ func (d *dispatcher) deal() (claims []*dealt, wakeMS int64) {
 	nowMS := d.s.clock.nowMS()
 	d.expire(nowMS)
 	wakeMS = d.out.earliestMS()
-	var hands []*hand
+	d.makeRoom()
+	var due []*queue
 	busy := make(map[*queue]bool)
 	for _, q := range d.order {
 		if q.unseen {
@@ -47,7 +50,7 @@ func (d *dispatcher) deal() (claims []*dealt, wakeMS int64) {
 			signal(d.wake)
 			continue
 		}
-		open := q.open()
+		open := q.namespace.room > 0 && q.open()
 		for shard := range q.shards {
 			sh := &q.shards[shard]
 			switch {
@@ -56,7 +59,9 @@ func (d *dispatcher) deal() (claims []*dealt, wakeMS int64) {
 				busy[q] = true
 			case sh.headMS == 0 || !open:
 			case sh.headMS <= nowMS:
-				hands = append(hands, &hand{q: q, shard: shard, dealtAt: sh.dealtAt})
+				if len(due) == 0 || due[len(due)-1] != q {
+					due = append(due, q)
+				}
 				busy[q] = true
 			default:
 				wakeMS = min(wakeMS, sh.headMS)
@@ -64,7 +69,7 @@ func (d *dispatcher) deal() (claims []*dealt, wakeMS int64) {
 		}
 	}
 	d.answerWaiters(func(q *queue) bool { return busy[q] })
-	claims = append(claims, d.dealHands(hands)...)
+	claims = append(claims, d.dealHands(d.handsOf(due, nowMS))...)
 	d.sleepMS = wakeMS
 	return claims, wakeMS
 }
@@ -105,8 +110,9 @@ type hand struct {
 	shard int
 	// dealtAt is when it was dealt to before.
 	dealtAt uint64
-	// turn is how many hands of its queue are dealt to before.
-	turn int
+	// turn is how many hands of its queue are dealt to before, namespaceTurn how many of
+	// its namespace.
+	turn, namespaceTurn int
 	// picks are whose credit it is, in the order in which it is used: so the few
 	// that may be due are spread over the subscriptions like the many.
 	picks []*Subscription
@@ -117,6 +123,7 @@ func (d *dispatcher) dealHands(hands []*hand) []*dealt {
 		return nil
 	}
 	takeTurns(hands)
+	hands = d.bound(hands)
 	// Everything has something before a backlog has much.
 	for _, h := range hands {
 		if h.turn == 0 || h.share() == 1 {
@@ -149,7 +156,8 @@ func (d *dispatcher) dealHands(hands []*hand) []*dealt {
 
 // takeTurns puts hands in the order in which they are dealt to: each queue's
 // first, then each one's second, and so on; and whoever was dealt to longest ago
-// comes first. When credit is short, a queue that is seldom due does not wait
+// comes first. Of namespaces each has one in its turn, whatever queues it has. When
+// credit is short, a queue that is seldom due does not wait
 // behind those that always are, in however many shards these have something due.
 func takeTurns(hands []*hand) {
 	slices.SortStableFunc(hands, func(a, b *hand) int { return cmp.Compare(a.dealtAt, b.dealtAt) })
@@ -165,12 +173,13 @@ func takeTurns(hands []*hand) {
 	slices.SortStableFunc(hands, func(a, b *hand) int {
 		return cmp.Or(cmp.Compare(a.turn, b.turn), cmp.Compare(last[a.q], last[b.q]))
 	})
+	takeNamespaceTurns(hands)
 }
 
 // give deals up to n more to a hand, and says whether it may be dealt to again.
 func (d *dispatcher) give(h *hand, n int) bool {
 	for range n {
-		if len(h.picks) == maxPerTurn {
+		if len(h.picks) == maxPerTurn || h.q.namespace.room == 0 || d.roundLeft == 0 {
 			return false
 		}
 		sub := h.q.pick()
@@ -181,6 +190,7 @@ func (d *dispatcher) give(h *hand, n int) bool {
 		sub.reserved++
 		d.dealings++
 		h.q.shards[h.shard].dealtAt = d.dealings
+		d.gave(h.q.namespace)
 	}
 	return true
 }
@@ -294,6 +304,7 @@ func (d *dispatcher) take(c *dealt, got Claimed) {
 		sh.unsure = c
 		return
 	}
+	c.taken = len(got.Tasks) - len(got.Expired)
 	repeated := sh.unsure != nil
 	sh.unsure = nil
 	if len(got.Tasks) == 0 {
@@ -336,9 +347,12 @@ func (d *dispatcher) settleDeal(c *dealt) {
 	if c.q.shards[c.claim.Shard].unsure == c {
 		return
 	}
+	undone := 0
 	for i, sub := range c.subs {
 		sub.reserved -= c.claim.Slots[i].Count
+		undone += c.claim.Slots[i].Count
 	}
+	d.s.quotas.leased(c.q.key.Namespace, c.taken-undone)
 	c.q.claims--
 	d.dropIfIdle(c.q)
 }

@@ -21,9 +21,13 @@ type dispatcher struct {
 	queues map[QueueKey]*queue
 	// order holds the same queues; dealings counts what has been dealt to them.
 	order []*queue
+	// namespaces are those that the queues are in.
+	namespaces map[string]*namespaceTurn
 	// unseen are those of them that nothing is known of.
 	unseen   []QueueKey
 	dealings uint64
+	// roundLeft is how much more may be dealt in the round under way.
+	roundLeft int
 	// waiters want to know when their subscriptions have been looked at.
 	waiters []waiter
 	out     outLeases
@@ -55,6 +59,8 @@ func newDispatcher(s *Scheduler) *dispatcher {
 		queues: make(map[QueueKey]*queue),
 		subs:   make(map[*Subscription]struct{}),
 		out:    outLeases{of: make(map[TaskKey]*outLease)},
+
+		namespaces: make(map[string]*namespaceTurn),
 	}
 }
 

@@ -6,6 +6,7 @@ import "slices"
 // to.
 type queue struct {
 	key       QueueKey
+	namespace *namespaceTurn
 	subs      []*Subscription
 	observers []*onlooker
 	shards    []queueShard
@@ -44,6 +45,8 @@ func (d *dispatcher) queueOf(key QueueKey) *queue {
 	q := d.queues[key]
 	if q == nil {
 		q = &queue{key: key, shards: make([]queueShard, d.s.shards), unseen: true}
+		q.namespace = d.namespaceOf(key.Namespace)
+		q.namespace.queues++
 		d.unseen = append(d.unseen, key)
 		d.queues[key] = q
 		d.order = append(d.order, q)
@@ -58,6 +61,9 @@ func (d *dispatcher) dropIfIdle(q *queue) {
 		return
 	}
 	delete(d.queues, q.key)
+	if q.namespace.queues--; q.namespace.queues == 0 {
+		delete(d.namespaces, q.key.Namespace)
+	}
 	d.order = remove(d.order, q)
 }
 

@@ -38,6 +38,8 @@ const (
 	// KindUnconfirmed: it is written, and not yet as durable as the store was told to
 	// keep it.
 	KindUnconfirmed
+	// KindQuota: the namespace has used up a quota; Metadata says which.
+	KindQuota
 )
 
 // Error is every error that crosses the package's border on purpose; any other
@@ -52,10 +54,13 @@ type Error struct {
 	// KindPayloadTooLarge.
 	Violations []policy.Violation
 	// RetryDelay is how long to wait before trying again, with KindUnavailable,
-	// KindFull and KindUnconfirmed.
+	// KindFull, KindUnconfirmed and KindQuota.
 	RetryDelay time.Duration
 	// Cause is for logs.
 	Cause error
+
+	// quota is the one that is used up, with KindQuota.
+	quota QuotaKind
 }
 
 // Error returns the message, and the first violation where there are any.

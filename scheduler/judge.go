@@ -102,7 +102,14 @@ func (s *Scheduler) judgeUnknown(ctx context.Context, r *Report, nowMS int64, to
 		}
 		t.Spec.Policy = id
 	}
-	return s.fail(ctx, t, r, t.Attempt, nowMS, to)
+	next, err := s.fail(ctx, t, r, t.Attempt, nowMS, to)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.quotas.reserve(ctx, next, &r.reserved); err != nil {
+		return nil, err
+	}
+	return next, nil
 }
 
 // judgeFailure takes the rows of a failure of a known live task that nobody has

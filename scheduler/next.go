@@ -175,8 +175,12 @@ func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (d *D
 		Slots:  []Slot{{Count: 1, LeaseMS: r.Lease.Milliseconds(), Worker: r.Worker}},
 		Nonces: nonces(1),
 	}
+	if err := s.quotas.refuseLease(t.Key.Namespace); err != nil {
+		return nil, 0, err
+	}
 	got := s.store.Claim(ctx, []Claim{claim})[0]
 	s.observeClaim(&got)
+	s.quotas.leased(t.Key.Namespace, len(got.Tasks)-len(got.Expired))
 	if got.Paused {
 		openMS = got.NextMS
 		if openMS == 0 {
@@ -282,6 +286,12 @@ func (s *Scheduler) nextOfQueue(ctx context.Context, r NextRequest) (NextAnswer,
 	}
 	if a.TimeMS != 0 {
 		a.DueInMS = max(0, a.TimeMS-s.clock.nowMS())
+		if a.DueInMS == 0 {
+			// Something is due, and may be kept back.
+			if err := s.quotas.refuseLease(r.Namespace); err != nil {
+				return NextAnswer{}, err
+			}
+		}
 	}
 	return a, nil
 }

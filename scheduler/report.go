@@ -32,6 +32,8 @@ type Report struct {
 
 	op    OpID
 	lease *LeaseToken
+	// reserved is the room for the task, where the report makes it.
+	reserved reservation
 }
 
 // Answer is what a report's caller is told.
@@ -88,6 +90,10 @@ func (s *Scheduler) ReportBatch(ctx context.Context, reports []Report) []Reporte
 	for i, job := range jobs {
 		if job != nil {
 			out[i].Err = job.err
+			reports[i].reserved.free()
+			if job.err != nil {
+				s.quotas.count(job.err)
+			}
 		}
 		if s.cfg.Observer != nil {
 			s.reported(ctx, &reports[i], job, &out[i])

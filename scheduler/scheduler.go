@@ -51,6 +51,7 @@ type Scheduler struct {
 	pauses     watchers[string]
 	dispatcher *dispatcher
 	audited    auditLog
+	quotas     *quotaKeeper
 
 	draining  chan struct{}
 	drainOnce sync.Once
@@ -89,6 +90,7 @@ func New(store Store, cfg Config) (*Scheduler, error) {
 		draining: make(chan struct{}),
 	}
 	s.dispatcher = newDispatcher(s)
+	s.quotas = newQuotaKeeper(s)
 	return s, nil
 }
 
@@ -102,6 +104,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	g.Go(func() error { return s.dispatcher.run(ctx) })
 	g.Go(func() error { return newSweeper(s).run(ctx) })
 	g.Go(func() error { return newAuditor(s).run(ctx) })
+	g.Go(func() error { return s.quotas.run(ctx) })
 	g.Go(func() error { return s.store.Hints(ctx, s.dispatcher.hinted) })
 	return g.Wait()
 }
@@ -125,6 +128,7 @@ func (s *Scheduler) NowMS() int64 { return s.clock.nowMS() }
 func (s *Scheduler) moved(before, after *Task) {
 	key := after.keyOr(before)
 	s.leases.update(key, after)
+	s.quotas.moved(before, after)
 	s.dispatcher.moved(before, after)
 	s.watchers.changed(key)
 	if s.cfg.Observer != nil {

@@ -75,6 +75,7 @@ type Store interface {
 	PolicyStore
 	JobStore
 	AuditStore
+	UsageStore
 }
 
 // Loaded is the answer to one key of Load.

@@ -56,6 +56,8 @@ type Tally struct {
 	Stats QueueStats
 	// Leased is how many more of the queue's tasks are LEASED.
 	Leased int64
+	// Bytes is by how much what the queue's live tasks carry grows.
+	Bytes QueueBytes
 	// Left and Entered are the hours of the first failures of the task under way
 	// that is no more, and that is now; the same twice is told as none.
 	Left, Entered int64
@@ -76,6 +78,7 @@ func TallyOf(before, after *Task, atMS int64) Tally {
 	}
 	tally := Tally{Queue: t.Queue(), Hour: atMS / HourMS, Left: before.openHour(), Entered: after.openHour()}
 	tally.Leased = one(after.in(StateLeased)) - one(before.in(StateLeased))
+	tally.Bytes = bytesMoved(before, after)
 	st := &tally.Stats
 	st[StatGrowth] = one(tally.Entered != 0) - one(tally.Left != 0)
 	if tally.Left == tally.Entered {
@@ -107,6 +110,45 @@ func TallyOf(before, after *Task, atMS int64) Tally {
 		}
 	}
 	return tally
+}
+
+// QueueBytes are the bytes of payload and attributes that a queue's live tasks carry:
+// those SCHEDULED or LEASED, those HELD, and those DEAD.
+type QueueBytes struct {
+	UnderWay, Held, Dead int64
+}
+
+// Sum is what they carry together.
+func (b QueueBytes) Sum() int64 { return b.UnderWay + b.Held + b.Dead }
+
+// Plus adds d.
+func (b QueueBytes) Plus(d QueueBytes) QueueBytes {
+	return QueueBytes{b.UnderWay + d.UnderWay, b.Held + d.Held, b.Dead + d.Dead}
+}
+
+// of is where a task's bytes are counted, nil where they are not.
+func (b *QueueBytes) of(t *Task) *int64 {
+	switch {
+	case t.in(StateScheduled), t.in(StateLeased):
+		return &b.UnderWay
+	case t.in(StateHeld):
+		return &b.Held
+	case t.in(StateDead):
+		return &b.Dead
+	}
+	return nil
+}
+
+// bytesMoved is what a change of a task means for them.
+func bytesMoved(before, after *Task) QueueBytes {
+	var moved QueueBytes
+	if from := moved.of(before); from != nil {
+		*from -= before.Spec.Bytes()
+	}
+	if to := moved.of(after); to != nil {
+		*to += after.Spec.Bytes()
+	}
+	return moved
 }
 
 // in says whether the task, nil where there is none, is in a state.

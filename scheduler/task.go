@@ -88,6 +88,20 @@ type Spec struct {
 	TimeZone string
 }
 
+// MaxTaskBytes is the most that the API lets a task carry: 128 KiB of payload, 8 KiB of
+// attributes.
+const MaxTaskBytes = 136 << 10
+
+// Bytes is how much a task of that spec carries: its payload, and the names and values
+// of its attributes.
+func (s *Spec) Bytes() int64 {
+	n := len(s.Payload)
+	for name, value := range s.Attributes {
+		n += len(name) + len(value)
+	}
+	return int64(n)
+}
+
 // Task is everything that is known of a task. A *Task is never modified once it
 // has been handed to a [Store] or got from one: a transition copies it, so that
 // stores, caches and streams may share it.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -93,6 +94,8 @@ func outcomeOf(kind scheduler.Kind) (o outcome, ok bool) {
 			code: codes.ResourceExhausted, reason: "STORE_FULL", retryDelay: 10 * time.Second,
 			message: "the store has no room for more",
 		}, true
+	case scheduler.KindQuota:
+		return outcome{code: codes.ResourceExhausted, reason: quotaExceeded, retryDelay: time.Second}, true
 	default:
 		return outcome{}, false
 	}
@@ -224,6 +227,9 @@ func (r refusal) status() error {
 		}
 		details = append(details, bad)
 	}
+	if r.reason == quotaExceeded {
+		details = append(details, r.quotaFailure())
+	}
 	if r.retryDelay > 0 {
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(r.retryDelay)})
 	}
@@ -232,6 +238,22 @@ func (r refusal) status() error {
 		s = with
 	}
 	return s.Err()
+}
+
+// quotaExceeded is the reason of calls that a namespace has no quota left for.
+const quotaExceeded = "QUOTA_EXCEEDED"
+
+// quotaFailure says which quota it is, from the metadata that items have as well.
+func (r refusal) quotaFailure() *errdetails.QuotaFailure {
+	v := &errdetails.QuotaFailure_Violation{
+		Subject:     "namespace:" + r.metadata["namespace"],
+		Description: r.message,
+		QuotaId:     r.metadata["quota"],
+	}
+	if limit, err := strconv.ParseInt(r.metadata["limit"], 10, 64); err == nil {
+		v.QuotaValue = limit
+	}
+	return &errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{v}}
 }
 
 func (r refusal) item() *retryv1.ReportError {

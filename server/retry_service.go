@@ -23,6 +23,9 @@ func (h *retryService) ReportFailure(ctx context.Context, r *retryv1.ReportFailu
 		h.s.sched.Refused(ctx, report, err)
 		return nil, err
 	}
+	if _, err := h.s.sched.AdmitReports(report.Namespace, 1); err != nil {
+		return nil, err
+	}
 	report.Trace = traceOf(ctx)
 	answer, err := h.s.sched.Report(ctx, report)
 	if err != nil {
@@ -37,6 +40,9 @@ func (h *retryService) ReportSuccess(ctx context.Context, r *retryv1.ReportSucce
 	report := c.reportSuccess(c.namespace(r.GetNamespace()), r)
 	if err := c.err(); err != nil {
 		h.s.sched.Refused(ctx, report, err)
+		return nil, err
+	}
+	if _, err := h.s.sched.AdmitReports(report.Namespace, 1); err != nil {
 		return nil, err
 	}
 	answer, err := h.s.sched.Report(ctx, report)
@@ -61,6 +67,7 @@ func (h *retryService) BatchReport(ctx context.Context, r *retryv1.BatchReportRe
 		report.Trace = trace
 		b.add(ctx, report, c.err())
 	}
+	b.admit(namespace, h.s.sched)
 	resp := &retryv1.BatchReportResponse{Results: make([]*retryv1.ReportResult, 0, len(r.GetReports()))}
 	for _, got := range b.take(ctx) {
 		resp.Results = append(resp.Results, h.result(ctx, &got))
@@ -106,6 +113,15 @@ func (b *reportBatch) add(ctx context.Context, r scheduler.Report, err error) {
 		b.sched.Refused(ctx, r, err)
 	}
 	b.answers = append(b.answers, scheduler.Reported{Err: err})
+}
+
+// admit refuses the last of the reports, where there are more than the namespace may make.
+func (b *reportBatch) admit(namespace string, sched *scheduler.Scheduler) {
+	n, err := sched.AdmitReports(namespace, len(b.reports))
+	for _, place := range b.places[n:] {
+		b.answers[place].Err = err
+	}
+	b.reports, b.places = b.reports[:n], b.places[:n]
 }
 
 // take has the scheduler take the reports and returns all answers in order.

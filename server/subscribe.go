@@ -96,6 +96,12 @@ func (h *retryService) Subscribe(rpc retryv1.RetryService_SubscribeServer) error
 	select {
 	case open := <-st.opened:
 		unopened.Stop()
+		leave, err := h.s.sched.EnterStream(st.ctx, new(checker).namespace(open.GetNamespace()))
+		if err != nil {
+			close(st.over)
+			return err
+		}
+		defer leave()
 		return st.run(open)
 	case <-st.inbox:
 		return st.unopened()

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"context"
+	"time"
 
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/scheduler/memstore"
@@ -40,6 +41,20 @@ func (l *link) ForgetQueues(ctx context.Context, shard int, after scheduler.Queu
 		return scheduler.QueueKey{}, err
 	}
 	return l.store().ForgetQueues(ctx, shard, after, limit)
+}
+
+func (l *link) CountNamespaces(ctx context.Context, namespaces []string) ([]scheduler.NamespaceCount, error) {
+	if err := l.err(); err != nil {
+		return nil, err
+	}
+	return l.store().CountNamespaces(ctx, namespaces)
+}
+
+func (l *link) ShareNote(ctx context.Context, replica string, note []byte, keep time.Duration) (map[string][]byte, error) {
+	if err := l.err(); err != nil {
+		return nil, err
+	}
+	return l.store().ShareNote(ctx, replica, note, keep)
 }
 
 func (l *link) Group(ctx context.Context, key scheduler.GroupKey) (scheduler.GroupCount, bool, error) {

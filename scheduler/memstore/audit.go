@@ -134,6 +134,7 @@ func (w *auditWalk) checkCounts() {
 	sh := &w.s.shard[w.shard]
 	leased := make(map[scheduler.QueueKey]int64)
 	open := make(map[scheduler.QueueKey]map[int64]int64)
+	bytes := make(map[scheduler.QueueKey]scheduler.QueueBytes)
 	groups := make(map[scheduler.GroupKey]scheduler.GroupCount)
 	for key, t := range w.s.tasks {
 		if !t.State.Live() || scheduler.ShardOf(key, w.s.shards) != w.shard {
@@ -142,6 +143,7 @@ func (w *auditWalk) checkCounts() {
 		tally := scheduler.TallyOf(nil, t, 0)
 		q := t.Queue()
 		leased[q] += tally.Leased
+		bytes[q] = bytes[q].Plus(tally.Bytes)
 		if open[q] == nil {
 			open[q] = make(map[int64]int64)
 			if _, known := sh.queues.Get(idOf(q)); !known {
@@ -160,9 +162,10 @@ func (w *auditWalk) checkCounts() {
 	sh.queues.Scan(func(id queueID, q *queue) bool {
 		key := id.key()
 		w.pass.Looked++
-		if q.leased != leased[key] || !maps.Equal(q.open, open[key]) {
-			w.found(scheduler.FindingQueueCount, w.shard, key.Namespace, key.Name, fmt.Sprintf("%d leased, there are %d", q.leased, leased[key]))
-			q.leased, q.open = leased[key], make(map[int64]int64)
+		if q.leased != leased[key] || q.bytes != bytes[key] || !maps.Equal(q.open, open[key]) {
+			w.found(scheduler.FindingQueueCount, w.shard, key.Namespace, key.Name,
+				fmt.Sprintf("%d leased, there are %d; bytes %+v, there are %+v", q.leased, leased[key], q.bytes, bytes[key]))
+			q.leased, q.bytes, q.open = leased[key], bytes[key], make(map[int64]int64)
 			maps.Copy(q.open, open[key])
 		}
 		return true

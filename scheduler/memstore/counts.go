@@ -12,6 +12,7 @@ import (
 // queue is what one shard counts of a queue.
 type queue struct {
 	leased int64
+	bytes  scheduler.QueueBytes
 	open   map[int64]int64
 	stats  map[int64]scheduler.QueueStats
 }
@@ -46,6 +47,7 @@ func (s *Store) count(before, after *scheduler.Task, atMS, nowMS int64) {
 	sh := &s.shard[scheduler.ShardOf(t.Key, s.shards)]
 	q := sh.know(tally.Queue)
 	q.leased += tally.Leased
+	q.bytes = q.bytes.Plus(tally.Bytes)
 	if tally.Left != 0 {
 		if q.open[tally.Left]--; q.open[tally.Left] == 0 {
 			delete(q.open, tally.Left)

@@ -29,6 +29,7 @@ type Store struct {
 	jobs          map[string]map[string]*scheduler.JobRecord
 	jobsMarks     map[string]scheduler.JobsMark
 	turn          turn
+	notes         map[string]note
 }
 
 // Config is what a Store needs to know. The zero value is the default.
@@ -68,6 +69,7 @@ func New(cfg Config) *Store {
 		jobs:     make(map[string]map[string]*scheduler.JobRecord),
 
 		jobsMarks: make(map[string]scheduler.JobsMark),
+		notes:     make(map[string]note),
 	}
 	for range cfg.Shards {
 		s.shard = append(s.shard, shard{

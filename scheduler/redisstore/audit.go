@@ -152,7 +152,7 @@ func (w *auditWalk) scan(ctx context.Context) error {
 		case !ok:
 		case k.kind == "t":
 			tasks = append(tasks, k)
-		case (k.kind == "due" || k.kind == "count") && len(w.later) < w.most:
+		case k.counted() && len(w.later) < w.most:
 			w.later = append(w.later, k)
 		default:
 			w.todo = append(w.todo, k)
@@ -185,6 +185,15 @@ type auditKey struct {
 
 func (k auditKey) queue() scheduler.QueueKey {
 	return scheduler.QueueKey{Namespace: k.namespace, Name: k.name}
+}
+
+// counted says whether there is something to count anew at the key.
+func (k auditKey) counted() bool {
+	switch k.kind {
+	case "due", "held", "dead", "count", "bytes":
+		return true
+	}
+	return false
 }
 
 // index is the index that the key is of; ok is false for others.
@@ -232,7 +241,7 @@ func (k *keys) parse(key string) (out auditKey, ok bool) {
 			return out, false
 		}
 		rest = name
-	case "t", "due", "held", "heldc", "dead", "fps", "count", "group":
+	case "t", "due", "held", "heldc", "dead", "fps", "count", "bytes", "group":
 	default:
 		return out, false
 	}
@@ -251,7 +260,7 @@ func (w *auditWalk) next(ctx context.Context) error {
 	switch k.kind {
 	case "heads", "groups", "fps":
 		w.fields = &fieldAudit{key: k}
-	case "count":
+	case "count", "bytes":
 		if w.recounts() {
 			return w.strayCounts(ctx, k)
 		}

@@ -15,7 +15,8 @@ type indexAudit struct {
 	ix  scheduler.Index
 	// afterMS and after are the last place looked at, as Redis writes them.
 	afterMS, after string
-	// counting counts the tasks of an index of what is due; nil for others.
+	// counting counts the tasks of an index of what is due, held or dead; nil for others,
+	// and where something cannot be read.
 	counting *recount
 	// mended are the places that were mended while it counts, and so may come twice.
 	mended map[string]bool
@@ -36,8 +37,8 @@ func (w *auditWalk) beginIndex(ctx context.Context, k auditKey, ix scheduler.Ind
 		if err != nil {
 			return err
 		}
-		if ix.Kind == scheduler.IndexDue && w.recounts() {
-			walk.counting = got
+		if got != nil && w.recounts() {
+			walk.counting = got.recount(ix.Kind)
 		}
 	case scheduler.IndexFingerprint:
 		if err := w.checkPrint(ctx, k.shard, ix); err != nil {
@@ -166,9 +167,9 @@ func (x *indexAudit) told(p place) bool {
 	}
 	switch x.ix.Kind {
 	case scheduler.IndexHeld:
-		return t.State == scheduler.StateHeld && t.Spec.Queue == x.ix.Name
+		return x.counting.passes(t) && t.State == scheduler.StateHeld && t.Spec.Queue == x.ix.Name
 	case scheduler.IndexDead:
-		return t.State == scheduler.StateDead && t.Spec.Queue == x.ix.Name
+		return x.counting.passes(t) && t.State == scheduler.StateDead && t.Spec.Queue == x.ix.Name
 	case scheduler.IndexDue, scheduler.IndexEnding:
 		return x.counting.passes(t) && isAt(t, x.ix, p.score)
 	default:

@@ -25,11 +25,39 @@ func TestRecountMendsOnlyWhatIsCertain(t *testing.T) {
 		"in doubt, fewer than known": {recount{places: 8, known: 5, have: map[string]int64{"l": 1}, sums: map[string]int64{"l": 2}}, map[string]int64{"l": -1}},
 		"not there":                  {recount{places: 2, known: 2, have: map[string]int64{}, sums: map[string]int64{"9": 2}}, map[string]int64{"9": -2}},
 		"below nothing":              {recount{places: 9, known: 2, have: map[string]int64{"9": -1}, sums: map[string]int64{}}, map[string]int64{"9": -1}},
-		"no number":                  {recount{places: 9, known: 2, garbled: []string{"9"}}, map[string]int64{"9": 0}},
+		"no number":                  {recount{queueCounts: &queueCounts{garbled: []string{"9"}}, places: 9, known: 2, have: map[string]int64{}}, map[string]int64{"9": 0}},
 		"more known than there were": {recount{places: 2, known: 3, have: map[string]int64{"l": 9}}, nil},
-		"too many to look at":        {recount{places: 2, known: 2, have: map[string]int64{"l": 9}, tooMany: true}, nil},
+		"too many to look at":        {recount{places: 2, known: 2, sums: map[string]int64{"l": 9}}, nil},
 	} {
+		if c.r.queueCounts == nil {
+			c.r.queueCounts = &queueCounts{}
+		}
 		if got := c.r.wrongBy(); !maps.Equal(got, c.want) {
+			t.Errorf("%s: wrong by %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+// TestRecountMendsOnlyBytesThatAreCertain shows that a task in doubt may carry as much as
+// any task, or nothing.
+func TestRecountMendsOnlyBytesThatAreCertain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		r    recount
+		want map[string]int64
+	}{
+		"all known, right":           {recount{places: 5, known: 5, haveBytes: 70, sumBytes: 70}, nil},
+		"all known, too many":        {recount{places: 5, known: 5, haveBytes: 90, sumBytes: 70}, map[string]int64{"w": 20}},
+		"never counted":              {recount{places: 5, known: 5, sumBytes: 70}, map[string]int64{"w": -70}},
+		"in doubt, may be right":     {recount{places: 6, known: 5, haveBytes: 70 + scheduler.MaxTaskBytes, sumBytes: 70}, nil},
+		"in doubt, more than can be": {recount{places: 6, known: 5, haveBytes: 71 + scheduler.MaxTaskBytes, sumBytes: 70}, map[string]int64{"w": 1}},
+		"in doubt, fewer than known": {recount{places: 6, known: 5, haveBytes: 60, sumBytes: 70}, map[string]int64{"w": -10}},
+		"below nothing":              {recount{haveBytes: -3}, map[string]int64{"w": -3}},
+		"no number":                  {recount{garbledBytes: true}, map[string]int64{"w": 0}},
+		"more known than there were": {recount{places: 2, known: 3, haveBytes: 9}, nil},
+	} {
+		c.r.field = fieldUnderWayBytes
+		if got := c.r.bytesWrongBy(); !maps.Equal(got, c.want) {
 			t.Errorf("%s: wrong by %v, want %v", name, got, c.want)
 		}
 	}
@@ -56,7 +84,7 @@ func TestCountsAreMendedOnce(t *testing.T) {
 	}
 	s.client.HSet(ctx, s.keys.count(0, q), fieldLeased, 9)
 	recounted := func(beganMS int64) *recount {
-		return &recount{beganMS: beganMS, began: time.Now(), mendings: "0", have: map[string]int64{fieldLeased: 3}}
+		return &recount{queueCounts: &queueCounts{beganMS: beganMS, began: time.Now(), mendings: "0"}, have: map[string]int64{fieldLeased: 3}}
 	}
 	now, err := s.Now(ctx)
 	if err != nil {
@@ -104,7 +132,8 @@ func TestParseKeysTakesApartWhatKeysPutsTogether(t *testing.T) {
 	q := scheduler.QueueKey{Namespace: "n,:%", Name: "q:{1},%"}
 	for want, key := range map[string]string{
 		"t": k.task(3, scheduler.TaskKey{Namespace: q.Namespace, ID: q.Name}), "due": k.due(3, q), "count": k.count(3, q),
-		"fps": k.fingerprints(3, q), "group": k.group(3, scheduler.GroupKey(q)),
+		"bytes": k.bytes(3, q),
+		"fps":   k.fingerprints(3, q), "group": k.group(3, scheduler.GroupKey(q)),
 		"deadfp": k.index(3, scheduler.Index{Kind: scheduler.IndexFingerprint, Namespace: q.Namespace, Name: q.Name, Fingerprint: 7}),
 	} {
 		got, ok := k.parse(key)

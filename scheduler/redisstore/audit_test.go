@@ -255,7 +255,7 @@ var plants = map[string]struct {
 		task, _ := a.of(scheduler.StateDead, "q", "g")
 		a.do("DEL", a.store.TaskKey(task.Key))
 		a.forget(task)
-	}, []scheduler.FindingKind{scheduler.FindingOrphan, scheduler.FindingOrphan, scheduler.FindingOrphan}},
+	}, []scheduler.FindingKind{scheduler.FindingOrphan, scheduler.FindingOrphan, scheduler.FindingOrphan, scheduler.FindingQueueCount}},
 	"a queue has no head": {func(a *audited) {
 		a.do("ZREM", a.key(1, "heads"), "ns,still")
 	}, []scheduler.FindingKind{scheduler.FindingHead}},
@@ -304,6 +304,20 @@ var plants = map[string]struct {
 	}, []scheduler.FindingKind{scheduler.FindingQueueCount}},
 	"the counts are gone": {func(a *audited) {
 		a.do("DEL", a.key(1, "count:ns,still"))
+	}, []scheduler.FindingKind{scheduler.FindingQueueCount}},
+	"bytes under way are counted wrongly": {func(a *audited) {
+		a.do("HINCRBY", a.key(1, "bytes:ns,still"), "w", 40)
+	}, []scheduler.FindingKind{scheduler.FindingQueueCount}},
+	"bytes of dead letters are no number": {func(a *audited) {
+		a.do("HSET", a.key(1, "bytes:ns,still"), "d", "many")
+	}, []scheduler.FindingKind{scheduler.FindingQueueCount}},
+	"an older version has counted no bytes": {func(a *audited) {
+		for shard := range a.store.Shards() {
+			a.do("DEL", a.key(shard, "bytes:ns,still"))
+		}
+	}, []scheduler.FindingKind{scheduler.FindingQueueCount}},
+	"bytes are counted of a queue that is not there": {func(a *audited) {
+		a.do("HSET", a.key(1, "bytes:ns,ghost"), "w", 3, "h", -1)
 	}, []scheduler.FindingKind{scheduler.FindingQueueCount}},
 	"a queue that is not there is counted": {func(a *audited) {
 		a.do("HSET", a.key(1, "count:ns,ghost"), "l", 3, "400000", -1)

@@ -109,7 +109,9 @@ func (b *batch) describe(p part) {
 		key = k.ending(p.shard)
 		start += len("t:")
 	case partCount:
-		key = k.count(p.shard, scheduler.QueueKey{Namespace: p.namespace, Name: p.name})
+		q := scheduler.QueueKey{Namespace: p.namespace, Name: p.name}
+		key = k.count(p.shard, q)
+		others[0] = b.key(k.bytes(p.shard, q))
 	case partStats:
 		key = k.stats(p.shard, scheduler.QueueKey{Namespace: p.namespace, Name: p.name}, p.hour)
 		others[0] = b.key(k.queues(p.shard))
@@ -152,11 +154,18 @@ const (
 	fieldInProgress = "i"
 )
 
+// The fields of what a queue's tasks carry.
+const (
+	fieldUnderWayBytes = "w"
+	fieldHeldBytes     = "h"
+	fieldDeadBytes     = "d"
+)
+
 // tally appends to dst the numbers of the moves that a tally of a task in a shard
 // stands for.
 func (b *batch) tally(dst []byte, shard int, t *scheduler.Tally) []byte {
 	ns, queue := t.Queue.Namespace, t.Queue.Name
-	if t.Leased != 0 || t.Left != 0 || t.Entered != 0 {
+	if t.Leased != 0 || t.Left != 0 || t.Entered != 0 || t.Bytes != (scheduler.QueueBytes{}) {
 		b.begin(part{kind: partCount, shard: shard, namespace: ns, name: queue})
 		b.move(fieldLeased, t.Leased)
 		if t.Left != 0 {
@@ -165,6 +174,9 @@ func (b *batch) tally(dst []byte, shard int, t *scheduler.Tally) []byte {
 		if t.Entered != 0 {
 			b.move(strconv.FormatInt(t.Entered, 10), 1)
 		}
+		b.move(fieldUnderWayBytes, t.Bytes.UnderWay)
+		b.move(fieldHeldBytes, t.Bytes.Held)
+		b.move(fieldDeadBytes, t.Bytes.Dead)
 		dst = b.end(dst)
 	}
 	if t.Stats != (scheduler.QueueStats{}) {

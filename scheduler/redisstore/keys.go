@@ -22,12 +22,14 @@ import (
 //	<prefix>:{<shard>}:queues                      sorted set, ns,queue by name
 //	<prefix>:{<shard>}:paused                      hash, ns,queue to the end of its pause, 0 for good
 //	<prefix>:{<shard>}:count:<ns>,<queue>          hash, tasks LEASED ("l"), and under way by hour
+//	<prefix>:{<shard>}:bytes:<ns>,<queue>          hash, bytes carried by tasks under way ("w"), held ("h") and dead ("d")
 //	<prefix>:{<shard>}:stats:<hour>:<ns>,<queue>   hash, events by Stat
 //	<prefix>:{<shard>}:group:<ns>,<group>          hash, the counts of a group
 //	<prefix>:{<shard>}:groups                      sorted set, ns,group by its last change
 //	<prefix>:{<shard>}:claim:<replica>:<ns>,<queue>  string, the replica's last claim
 //	<prefix>:{<shard>}:audit                       string, how often counts were mended
 //	<prefix>:{meta}:audit                          string, end of the auditor's turn, and whose it is
+//	<prefix>:{meta}:notes                          hash, what each replica tells the others of what it uses
 //	<prefix>:{meta}:layout                         hash, format version and number of shards
 //	<prefix>:{meta}:policy:<ns>                    hash, policy by id
 //	<prefix>:{meta}:job:<ns>                       hash, job by id; under "" the mark
@@ -91,6 +93,10 @@ func (k *keys) count(shard int, q scheduler.QueueKey) string {
 	return k.shards[shard] + "count:" + member(q.Namespace, q.Name)
 }
 
+func (k *keys) bytes(shard int, q scheduler.QueueKey) string {
+	return k.shards[shard] + "bytes:" + member(q.Namespace, q.Name)
+}
+
 func (k *keys) stats(shard int, q scheduler.QueueKey, hour int64) string {
 	return k.shards[shard] + "stats:" + strconv.FormatInt(hour, 10) + ":" + member(q.Namespace, q.Name)
 }
@@ -108,6 +114,8 @@ func (k *keys) ending(shard int) string { return k.shards[shard] + "ending" }
 
 func (k *keys) audits(shard int) string { return k.shards[shard] + "audit" }
 func (k *keys) auditTurn() string       { return k.prefix + ":{meta}:audit" }
+
+func (k *keys) notes() string { return k.prefix + ":{meta}:notes" }
 
 func (k *keys) claim(shard int, replica string, q scheduler.QueueKey) string {
 	return k.shards[shard] + "claim:" + escape(replica) + ":" + member(q.Namespace, q.Name)

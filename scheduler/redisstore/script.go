@@ -36,6 +36,12 @@ var forgetQueueLua string
 //go:embed lua/forget_group.lua
 var forgetGroupLua string
 
+//go:embed lua/count_namespace.lua
+var countNamespaceLua string
+
+//go:embed lua/share_note.lua
+var shareNoteLua string
+
 //go:embed lua/confirm.lua
 var confirmLua string
 
@@ -89,6 +95,8 @@ type scripts struct {
 	page, browse             *script
 	countQueue, pause        *script
 	forgetQueue, forgetGroup *script
+	// Those of quotas.
+	countNamespace, shareNote *script
 	// put writes policies and jobs.
 	put *script
 	// confirm tells tasks that replicas are to confirm.
@@ -102,30 +110,33 @@ type scripts struct {
 func newScripts(confirms bool) scripts {
 	prelude := fmt.Sprintf("local CONFIRMS = %t\n", confirms)
 	return scripts{
-		create:      newScript("create", "", prelude+"local MAY_CREATE = true\n", commitLua),
-		change:      newScript("change", "allow-oom", prelude+"local MAY_CREATE = false\n", commitLua),
-		claim:       newScript("claim", "allow-oom", prelude, claimLua),
-		page:        newScript("page", "no-writes", "local WITH_RECORDS, HEAD = true, 0\n", pageLua),
-		browse:      newScript("browse", "no-writes", "local WITH_RECORDS, HEAD = false, 0\n", pageLua),
-		countQueue:  newScript("count_queue", "no-writes", "", countQueueLua),
-		pause:       newScript("pause", "allow-oom", prelude, pauseLua),
-		forgetQueue: newScript("forget_queue", "allow-oom", "", forgetQueueLua),
-		forgetGroup: newScript("forget_group", "allow-oom", "", forgetGroupLua),
-		put:         newScript("put", "allow-oom", "", putLua),
-		confirm:     newScript("confirm", "allow-oom", "", confirmLua),
-		auditTurn:   newScript("audit_turn", "allow-oom", "", auditTurnLua),
-		auditPage:   newScript("audit_page", "no-writes", fmt.Sprintf("local WITH_RECORDS, HEAD = true, %d\n", auditHead), pageLua),
-		auditMend:   newScript("audit_mend", "allow-oom", "", auditMendLua),
-		auditQueue:  newScript("audit_queue", "allow-oom", "", auditQueueLua),
-		auditCounts: newScript("audit_counts", "allow-oom", "", auditCountsLua),
-		auditPrint:  newScript("audit_print", "allow-oom", "", auditPrintLua),
-		auditGroup:  newScript("audit_group", "allow-oom", "", auditGroupLua),
+		create:         newScript("create", "", prelude+"local MAY_CREATE = true\n", commitLua),
+		change:         newScript("change", "allow-oom", prelude+"local MAY_CREATE = false\n", commitLua),
+		claim:          newScript("claim", "allow-oom", prelude, claimLua),
+		page:           newScript("page", "no-writes", "local WITH_RECORDS, HEAD = true, 0\n", pageLua),
+		browse:         newScript("browse", "no-writes", "local WITH_RECORDS, HEAD = false, 0\n", pageLua),
+		countQueue:     newScript("count_queue", "no-writes", "", countQueueLua),
+		pause:          newScript("pause", "allow-oom", prelude, pauseLua),
+		forgetQueue:    newScript("forget_queue", "allow-oom", "", forgetQueueLua),
+		forgetGroup:    newScript("forget_group", "allow-oom", "", forgetGroupLua),
+		countNamespace: newScript("count_namespace", "no-writes", "", countNamespaceLua),
+		shareNote:      newScript("share_note", "allow-oom", "", shareNoteLua),
+		put:            newScript("put", "allow-oom", "", putLua),
+		confirm:        newScript("confirm", "allow-oom", "", confirmLua),
+		auditTurn:      newScript("audit_turn", "allow-oom", "", auditTurnLua),
+		auditPage:      newScript("audit_page", "no-writes", fmt.Sprintf("local WITH_RECORDS, HEAD = true, %d\n", auditHead), pageLua),
+		auditMend:      newScript("audit_mend", "allow-oom", "", auditMendLua),
+		auditQueue:     newScript("audit_queue", "allow-oom", "", auditQueueLua),
+		auditCounts:    newScript("audit_counts", "allow-oom", "", auditCountsLua),
+		auditPrint:     newScript("audit_print", "allow-oom", "", auditPrintLua),
+		auditGroup:     newScript("audit_group", "allow-oom", "", auditGroupLua),
 	}
 }
 
 func (s *scripts) all() []*script {
 	return []*script{
 		s.create, s.change, s.claim, s.page, s.browse, s.countQueue, s.pause, s.forgetQueue, s.forgetGroup, s.put, s.confirm,
+		s.countNamespace, s.shareNote,
 		s.auditTurn, s.auditPage, s.auditMend, s.auditQueue, s.auditCounts, s.auditPrint, s.auditGroup,
 	}
 }

@@ -37,7 +37,7 @@ func (s *Store) Verify(ctx context.Context, deleted ...scheduler.GroupKey) ([]st
 			cmds[i] = pipe.Get(ctx, names[i])
 		case "due", "held", "heldc", "dead", "deadfp", "ending", "heads", "queues", "groups":
 			cmds[i] = pipe.ZRangeWithScores(ctx, names[i], 0, -1)
-		case "fps", "count", "stats", "group", "paused":
+		case "fps", "count", "bytes", "stats", "group", "paused":
 			cmds[i] = pipe.HGetAll(ctx, names[i])
 		default:
 			cmds[i] = pipe.Type(ctx, names[i])
@@ -158,6 +158,9 @@ func (a *verification) task(name, record string) {
 	if tally.Entered != 0 {
 		a.add(k.count(shard, t.Queue()), strconv.FormatInt(tally.Entered, 10), 1)
 	}
+	a.add(k.bytes(shard, t.Queue()), fieldUnderWayBytes, tally.Bytes.UnderWay)
+	a.add(k.bytes(shard, t.Queue()), fieldHeldBytes, tally.Bytes.Held)
+	a.add(k.bytes(shard, t.Queue()), fieldDeadBytes, tally.Bytes.Dead)
 	if t.Spec.Group != "" {
 		group := k.group(shard, scheduler.GroupKey{Namespace: namespace, Name: t.Spec.Group})
 		if a.groups[group] == nil {

@@ -38,6 +38,7 @@ func Exercise(t *testing.T, newStore NewStore) {
 		{"job", jobTests},
 		{"hint", hintTests},
 		{"audit", auditTests},
+		{"usage", usageTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			t.Parallel()

@@ -44,10 +44,14 @@ local NO_VERSION = string.rep('\0', 8)
 -- The kinds of part, and what their other keys are:
 -- an index of what is due (queues, heads), of what is held or dead (queues), of dead
 -- letters of one fingerprint (the queue's fingerprints), any other, of what ends;
--- the counts of a queue, its events of an hour (queues), the counts of a group (groups).
+-- the counts of a queue (what its tasks carry), its events of an hour (queues), the counts
+-- of a group (groups).
 local DUE, QUEUED, PRINT, PLAIN, ENDING, COUNT, STATS, GROUP = 1, 2, 3, 4, 5, 6, 7, 8
 -- An hour's events are told for 25 hours from its start on.
 local STATS_KEPT = 26 * 3600
+-- The fields of a queue's counts that are kept under the other key: old versions know none
+-- but their own under the first.
+local CARRIED = {w = true, h = true, d = true}
 
 local total = (#ARGV - 7) / 2
 if total < 1 or total ~= math.floor(total) or #KEYS < total or #ARGV[6] % 11 ~= 0 then
@@ -295,12 +299,13 @@ for _, p in ipairs(touched) do
   elseif p.kind == COUNT then
     local zero = {}
     for field, by in pairs(p.sums) do
-      if by ~= 0 and call('HINCRBY', p.key, field, by) == 0 then
-        zero[#zero + 1] = field
+      local key = CARRIED[field] and p.first or p.key
+      if by ~= 0 and call('HINCRBY', key, field, by) == 0 then
+        zero[#zero + 1] = {key, field}
       end
     end
-    if #zero > 0 then
-      call('HDEL', p.key, unpack(zero))
+    for _, z in ipairs(zero) do
+      call('HDEL', z[1], z[2])
     end
   elseif p.kind == STATS then
     local new = false

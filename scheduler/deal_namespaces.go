@@ -1,0 +1,124 @@
+package scheduler
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+const (
+	// maxHands and maxPerRound bound what is claimed at once while several namespaces
+	// want something, and so how long one waits until another has got its own.
+	maxHands    = 64
+	maxPerRound = 256
+)
+
+// namespaceTurn is what the dispatcher knows of a namespace that somebody has subscribed
+// to.
+type namespaceTurn struct {
+	name string
+	// queues is how many of its queues the dispatcher knows.
+	queues int
+	// dealtAt is the number of the dealing that was the last for it.
+	dealtAt uint64
+	// room is how many more attempts its quota lets out in the round under way.
+	room int64
+}
+
+func (d *dispatcher) namespaceOf(name string) *namespaceTurn {
+	n := d.namespaces[name]
+	if n == nil {
+		n = &namespaceTurn{name: name}
+		d.namespaces[name] = n
+	}
+	return n
+}
+
+// makeRoom begins a round: it finds out how much each namespace may be given in it.
+func (d *dispatcher) makeRoom() {
+	d.roundLeft = math.MaxInt
+	if len(d.namespaces) > 1 {
+		d.roundLeft = maxPerRound
+	}
+	for _, n := range d.namespaces {
+		n.room = d.s.quotas.leaseRoom(n.name)
+	}
+}
+
+// gave counts what was dealt to a namespace.
+func (d *dispatcher) gave(n *namespaceTurn) {
+	n.room--
+	n.dealtAt = d.dealings
+	d.roundLeft--
+	d.s.quotas.leased(n.name, 1)
+}
+
+// handsOf are the hands of queues that have something due. Of a namespace that has it in
+// more queues than a round has hands, those are left out that were dealt to last: there is
+// no hand for them, and to put thousands in order takes longer than to claim.
+func (d *dispatcher) handsOf(due []*queue, nowMS int64) []*hand {
+	if len(d.namespaces) > 1 {
+		due = longestWaiting(due)
+	}
+	var hands []*hand
+	for _, q := range due {
+		for shard := range q.shards {
+			if sh := &q.shards[shard]; sh.unsure == nil && sh.headMS != 0 && sh.headMS <= nowMS {
+				hands = append(hands, &hand{q: q, shard: shard, dealtAt: sh.dealtAt})
+			}
+		}
+	}
+	return hands
+}
+
+// longestWaiting leaves each namespace as many queues as a round has hands.
+func longestWaiting(due []*queue) []*queue {
+	if len(due) <= maxHands {
+		return due
+	}
+	type waiting struct {
+		q    *queue
+		last uint64
+	}
+	of := make(map[*namespaceTurn][]waiting)
+	for _, q := range due {
+		of[q.namespace] = append(of[q.namespace], waiting{q, q.lastDealt()})
+	}
+	kept := make([]*queue, 0, min(len(due), len(of)*maxHands))
+	for _, queues := range of {
+		if len(queues) > maxHands {
+			slices.SortFunc(queues, func(a, b waiting) int { return cmp.Compare(a.last, b.last) })
+			queues = queues[:maxHands]
+		}
+		for _, w := range queues {
+			kept = append(kept, w.q)
+		}
+	}
+	return kept
+}
+
+// takeNamespaceTurns puts hands that are in their order within each namespace in the order
+// of all: each namespace's first, then each one's second, and so on; and whoever was dealt
+// to longest ago comes first. So a namespace with something due in one queue does not wait
+// behind one that has it in a thousand.
+func takeNamespaceTurns(hands []*hand) {
+	turns := make(map[*namespaceTurn]int)
+	for _, h := range hands {
+		h.namespaceTurn = turns[h.q.namespace]
+		turns[h.q.namespace]++
+	}
+	if len(turns) == 1 {
+		return
+	}
+	slices.SortStableFunc(hands, func(a, b *hand) int {
+		return cmp.Or(cmp.Compare(a.namespaceTurn, b.namespaceTurn), cmp.Compare(a.q.namespace.dealtAt, b.q.namespace.dealtAt))
+	})
+}
+
+// bound leaves as many hands as a round has. The others are the first in the next.
+func (d *dispatcher) bound(hands []*hand) []*hand {
+	if len(d.namespaces) == 1 {
+		return hands
+	}
+	return hands[:min(len(hands), maxHands)]
+}

@@ -1,0 +1,230 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"math"
+)
+
+// SetQuotas replaces the quotas of namespaces, while the scheduler runs too. What is used
+// up by then stays used: streams go on, and tasks are kept.
+func (s *Scheduler) SetQuotas(q Quotas) error {
+	if err := q.Validate(); err != nil {
+		return err
+	}
+	s.quotas.set(q)
+	return nil
+}
+
+// AdmitReports says how many of n reports of a namespace may be taken, and of those beyond
+// that why they may not. It is asked before reports are given to ReportBatch, but not for
+// outcomes on streams: what is out must be able to come back.
+func (s *Scheduler) AdmitReports(namespace string, n int) (int, error) {
+	u := s.quotas.of(namespace)
+	if u == nil {
+		return n, nil
+	}
+	admitted := u.admitReports(n)
+	if admitted == n {
+		return n, nil
+	}
+	return admitted, s.quotas.refuseReports(namespace, u, n-admitted)
+}
+
+func (k *quotaKeeper) refuseReports(namespace string, u *namespaceUse, n int) error {
+	k.refused[QuotaReports].Add(int64(n))
+	k.mu.Lock()
+	limit, use := u.quota[QuotaReports], int64(math.Ceil(u.rateOfAll))
+	k.mu.Unlock()
+	// Those that are just being counted are more than the limit, or they would be taken.
+	return quotaExceeded(namespace, QuotaReports, limit, max(use, limit), u.reportDelay())
+}
+
+// EnterStream makes room for a stream of a namespace, which leave gives back. The other
+// replicas are asked: of two that open the last one at a time, at most one is let in.
+func (s *Scheduler) EnterStream(ctx context.Context, namespace string) (leave func(), err error) {
+	k := s.quotas
+	k.mu.Lock()
+	u := k.makeUse(namespace, k.quotas.Load())
+	u.streams++
+	limited := u.quota[QuotaStreams] != 0
+	k.mu.Unlock()
+	leave = func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		u.streams--
+	}
+	if !limited {
+		return leave, nil
+	}
+	if err := k.exchange(ctx); err != nil {
+		s.log.DebugContext(ctx, "a stream is let in by what is known of the other replicas' streams", "error", err)
+	}
+	k.mu.Lock()
+	limit, open := u.quota[QuotaStreams], u.streams
+	for _, note := range k.others {
+		open += note[u.name].Streams
+	}
+	k.mu.Unlock()
+	if limit != 0 && open > limit {
+		leave()
+		k.refused[QuotaStreams].Add(1)
+		return nil, quotaExceeded(namespace, QuotaStreams, limit, open-1, streamDelay)
+	}
+	return leave, nil
+}
+
+// reservation is room for a task that is about to be written.
+type reservation struct {
+	use   *namespaceUse
+	bytes int64
+}
+
+// reserve makes room for a new task, for as long as it is not known whether it will be
+// written.
+func (k *quotaKeeper) reserve(ctx context.Context, t *Task, to *reservation) error {
+	u := k.of(t.Key.Namespace)
+	if u == nil || to.use != nil || !u.pending.limited() && !u.bytes.limited() || !t.State.Live() {
+		return nil
+	}
+	if !u.pending.known.Load() {
+		if err := k.countFirst(ctx, u); err != nil {
+			k.s.log.DebugContext(ctx, "a task is taken though it is not known how many there are", "namespace", t.Key.Namespace, "error", err)
+		}
+	}
+	bytes := t.Spec.Bytes()
+	refuse := func(kind QuotaKind, g *gauge) error {
+		return quotaExceeded(t.Key.Namespace, kind, g.limit.Load(), g.used(), pendingDelay)
+	}
+	if !u.pending.take(1) {
+		return refuse(QuotaPendingTasks, &u.pending)
+	}
+	if !u.bytes.take(bytes) {
+		u.pending.added.Add(-1)
+		return refuse(QuotaPendingBytes, &u.bytes)
+	}
+	*to = reservation{u, bytes}
+	return nil
+}
+
+// countFirst counts what a namespace has of which nothing is known yet.
+func (k *quotaKeeper) countFirst(ctx context.Context, u *namespaceUse) error {
+	k.first.Lock()
+	defer k.first.Unlock()
+	if u.pending.known.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, quotaTimeout)
+	defer cancel()
+	return k.countAll(ctx, []*namespaceUse{u})
+}
+
+// count counts a report that was refused for lack of quota.
+func (k *quotaKeeper) count(err error) {
+	if e, ok := errors.AsType[*Error](err); ok && e.Kind == KindQuota {
+		k.refused[e.quota].Add(1)
+	}
+}
+
+// free ends the reservation: what was written is counted by itself.
+func (r *reservation) free() {
+	if r.use != nil {
+		r.use.pending.added.Add(-1)
+		r.use.bytes.added.Add(-r.bytes)
+		*r = reservation{}
+	}
+}
+
+// moved counts a change that this replica has written.
+func (k *quotaKeeper) moved(before, after *Task) {
+	if k.quotas.Load() == nil {
+		return
+	}
+	u := k.of(after.keyOr(before).Namespace)
+	if u == nil || !u.counts() {
+		return
+	}
+	if n := one(after.pending()) - one(before.pending()); n != 0 {
+		u.pending.added.Add(n)
+	}
+	if n := bytesMoved(before, after).Sum(); n != 0 {
+		u.bytes.added.Add(n)
+	}
+	if n := one(after.in(StateLeased)) - one(before.in(StateLeased)); n != 0 {
+		u.leases.added.Add(n)
+	}
+}
+
+// pending says whether the task still waits for something.
+func (t *Task) pending() bool {
+	return t.in(StateScheduled) || t.in(StateLeased) || t.in(StateHeld)
+}
+
+// refuseLease refuses an attempt that may not be handed out; it is nil where there is
+// room.
+func (k *quotaKeeper) refuseLease(namespace string) error {
+	u := k.of(namespace)
+	if u == nil || u.leases.left() > 0 {
+		return nil
+	}
+	k.refused[QuotaLeases].Add(1)
+	return quotaExceeded(namespace, QuotaLeases, u.leases.limit.Load(), u.leases.used(), leaseDelay)
+}
+
+// leaseRoom is how many more attempts of a namespace may be handed out.
+func (k *quotaKeeper) leaseRoom(namespace string) int64 {
+	if u := k.of(namespace); u != nil {
+		return u.leases.left()
+	}
+	return math.MaxInt64
+}
+
+// leased counts attempts that were handed out, or that were to be and were not.
+func (k *quotaKeeper) leased(namespace string, n int) {
+	if u := k.of(namespace); u != nil {
+		u.leases.added.Add(int64(n))
+	}
+}
+
+// QuotaRefusals counts what this replica has refused for lack of quota, by kind. What the
+// dispatcher keeps back is not among it.
+func (s *Scheduler) QuotaRefusals() [NumQuotas]int64 {
+	var out [NumQuotas]int64
+	for kind := range out {
+		out[kind] = s.quotas.refused[kind].Load()
+	}
+	return out
+}
+
+// QuotaUse is what a namespace with a quota of its own uses, as far as is known here.
+type QuotaUse struct {
+	Namespace string
+	// Limit is 0 where there is none; of what has none, Used may not be known.
+	Limit, Used Quota
+}
+
+// QuotaUses returns what namespaces with quotas of their own use, over all replicas, in
+// no order.
+func (s *Scheduler) QuotaUses() []QuotaUse {
+	k := s.quotas
+	if k.quotas.Load() == nil {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var out []QuotaUse
+	for _, u := range k.all() {
+		if !u.own {
+			continue
+		}
+		streams := u.streams
+		for _, note := range k.others {
+			streams += note[u.name].Streams
+		}
+		out = append(out, QuotaUse{Namespace: u.name, Limit: u.quota, Used: Quota{
+			QuotaReports: int64(math.Ceil(u.rateOfAll)), QuotaPendingTasks: u.pending.used(), QuotaPendingBytes: u.bytes.used(),
+			QuotaStreams: streams, QuotaLeases: u.leases.used(),
+		}})
+	}
+	return out
+}
