@@ -30,6 +30,7 @@ type config struct {
 	listen, adminListen   string
 	pprof                 bool
 	policies              string
+	quotas                string
 	health                thresholds
 	firstSuccessRetention duration
 	drainTimeout          duration
@@ -50,6 +51,7 @@ func (c *config) addTo(flags *pflag.FlagSet) {
 	flags.StringVar(&c.adminListen, "admin-listen", defaultAdminListen, "address on which /livez, /readyz and /metrics are served by HTTP; empty for none")
 	flags.BoolVar(&c.pprof, "pprof", false, "serve Go's profiles of the process on the admin address, under /debug/pprof/")
 	flags.StringVar(&c.policies, "policies", "", "YAML file of policies for the namespace \"default\", or a directory of such files; created at start, or updated where they differ")
+	flags.StringVar(&c.quotas, "quotas", "", "YAML file of what namespaces may use; it is read again when it changes")
 	flags.Var(&c.health, "health", "from when on a metric of the queues' health is no longer healthy, and from when on it alerts; may be repeated")
 	c.firstSuccessRetention.value = scheduler.DefaultFirstSuccessRetention
 	flags.Var(&c.firstSuccessRetention, "first-success-retention", "how long a task is remembered that succeeded at its first attempt")
@@ -125,6 +127,9 @@ func (c *config) validate(onlyLoopback string) error {
 	}
 	if c.logFormat != "text" && c.logFormat != "json" {
 		wrong("log-format", c.logFormat, "it must be text or json")
+	}
+	if _, _, err := readQuotas(c.quotas); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -24,6 +24,7 @@ var samples = map[string][2]string{
 	"audit-rate":              {"500", "20000"},
 	"max-connections":         {"7", "8"},
 	"max-streams":             {"7", "8"},
+	"quotas":                  {"a.yaml", "b.yaml"},
 	"log-level":               {"debug", "error"},
 	"log-format":              {"json", "text"},
 	"log-decisions":           {"false", "true"},

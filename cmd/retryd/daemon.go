@@ -25,6 +25,7 @@ type daemon struct {
 	watch  *watch
 	sched  *scheduler.Scheduler
 	server *server.Server
+	quotas *quotaFile
 	// ready is whether the store can be used.
 	ready atomic.Bool
 
@@ -44,6 +45,14 @@ func newDaemon(cfg config, store scheduler.Store, opts server.Config, watch *wat
 	}); err != nil {
 		return nil, err
 	}
+	quotas, text, err := readQuotas(cfg.quotas)
+	if err == nil {
+		err = d.sched.SetQuotas(quotas)
+	}
+	if err != nil {
+		return nil, err
+	}
+	d.quotas = &quotaFile{path: cfg.quotas, log: log, sched: d.sched, text: text}
 	opts.Log, opts.DrainTimeout, opts.Version = log, cfg.drainTimeout.value, version()
 	opts.MaxConnections, opts.MaxStreams = cfg.maxConnections, cfg.maxStreams
 	opts.Calls, opts.Streams = watch.metrics.Calls(), watch.metrics.Streams()
@@ -99,6 +108,12 @@ func (d *daemon) run(ctx context.Context, keep func(ctx context.Context, begin f
 		return d.server.Run(serving, d.listener)
 	})
 	g.Go(func() error { return d.watch.run(work) })
+	if d.cfg.quotas != "" {
+		g.Go(func() error {
+			d.quotas.follow(serving)
+			return nil
+		})
+	}
 	if d.admin != nil {
 		g.Go(func() error {
 			ready := func() bool { return d.ready.Load() && serving.Err() == nil }

@@ -30,6 +30,7 @@ import (
 //	<prefix>:{<shard>}:audit                       string, how often counts were mended
 //	<prefix>:{meta}:audit                          string, end of the auditor's turn, and whose it is
 //	<prefix>:{meta}:notes                          hash, what each replica tells the others of what it uses
+//	<prefix>:{meta}:noters                         sorted set, replica by the end of its note
 //	<prefix>:{meta}:layout                         hash, format version and number of shards
 //	<prefix>:{meta}:policy:<ns>                    hash, policy by id
 //	<prefix>:{meta}:job:<ns>                       hash, job by id; under "" the mark
@@ -115,7 +116,8 @@ func (k *keys) ending(shard int) string { return k.shards[shard] + "ending" }
 func (k *keys) audits(shard int) string { return k.shards[shard] + "audit" }
 func (k *keys) auditTurn() string       { return k.prefix + ":{meta}:audit" }
 
-func (k *keys) notes() string { return k.prefix + ":{meta}:notes" }
+func (k *keys) notes() string           { return k.prefix + ":{meta}:notes" }
+func (k *keys) noters() string          { return k.prefix + ":{meta}:noters" }
 
 func (k *keys) claim(shard int, replica string, q scheduler.QueueKey) string {
 	return k.shards[shard] + "claim:" + escape(replica) + ":" + member(q.Namespace, q.Name)

@@ -70,7 +70,7 @@ func addNamespace(to *scheduler.NamespaceCount, reply []any) (last string, ok bo
 func (s *Store) ShareNote(ctx context.Context, replica string, note []byte, keep time.Duration) (map[string][]byte, error) {
 	c := &call{
 		script: s.scripts.shareNote,
-		keys:   []string{s.keys.notes()},
+		keys:   []string{s.keys.notes(), s.keys.noters()},
 		args:   []any{s.nowArg(), replica, strconv.FormatInt(keep.Milliseconds(), 10), note},
 	}
 	s.run(ctx, c)
