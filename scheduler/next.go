@@ -175,7 +175,7 @@ func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (d *D
 		Slots:  []Slot{{Count: 1, LeaseMS: r.Lease.Milliseconds(), Worker: r.Worker}},
 		Nonces: nonces(1),
 	}
-	if err := s.quotas.refuseLease(t.Key.Namespace); err != nil {
+	if err := s.quotas.refuseLease(ctx, t.Key.Namespace); err != nil {
 		return nil, 0, err
 	}
 	got := s.store.Claim(ctx, []Claim{claim})[0]
@@ -288,7 +288,7 @@ func (s *Scheduler) nextOfQueue(ctx context.Context, r NextRequest) (NextAnswer,
 		a.DueInMS = max(0, a.TimeMS-s.clock.nowMS())
 		if a.DueInMS == 0 {
 			// Something is due, and may be kept back.
-			if err := s.quotas.refuseLease(r.Namespace); err != nil {
+			if err := s.quotas.refuseLease(ctx, r.Namespace); err != nil {
 				return NextAnswer{}, err
 			}
 		}

@@ -87,11 +87,7 @@ func (k *quotaKeeper) reserve(ctx context.Context, t *Task, to *reservation) err
 	if u == nil || to.use != nil || !u.pending.limited() && !u.bytes.limited() || !t.State.Live() {
 		return nil
 	}
-	if !u.pending.known.Load() {
-		if err := k.countFirst(ctx, u); err != nil {
-			k.s.log.DebugContext(ctx, "a task is taken though it is not known how many there are", "namespace", t.Key.Namespace, "error", err)
-		}
-	}
+	k.countFirst(ctx, u)
 	bytes := t.Spec.Bytes()
 	refuse := func(kind QuotaKind, g *gauge) error {
 		return quotaExceeded(t.Key.Namespace, kind, g.limit.Load(), g.used(), pendingDelay)
@@ -107,16 +103,22 @@ func (k *quotaKeeper) reserve(ctx context.Context, t *Task, to *reservation) err
 	return nil
 }
 
-// countFirst counts what a namespace has of which nothing is known yet.
-func (k *quotaKeeper) countFirst(ctx context.Context, u *namespaceUse) error {
+// countFirst counts what a namespace has of which nothing is known yet. What cannot be
+// counted is not refused.
+func (k *quotaKeeper) countFirst(ctx context.Context, u *namespaceUse) {
+	if u.leases.known.Load() {
+		return
+	}
 	k.first.Lock()
 	defer k.first.Unlock()
-	if u.pending.known.Load() {
-		return nil
+	if u.leases.known.Load() {
+		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, quotaTimeout)
 	defer cancel()
-	return k.countAll(ctx, []*namespaceUse{u})
+	if err := k.countAll(ctx, []*namespaceUse{u}); err != nil {
+		k.s.log.DebugContext(ctx, "what a namespace uses cannot be counted: it is refused nothing", "namespace", u.name, "error", err)
+	}
 }
 
 // count counts a report that was refused for lack of quota.
@@ -162,9 +164,13 @@ func (t *Task) pending() bool {
 
 // refuseLease refuses an attempt that may not be handed out; it is nil where there is
 // room.
-func (k *quotaKeeper) refuseLease(namespace string) error {
+func (k *quotaKeeper) refuseLease(ctx context.Context, namespace string) error {
 	u := k.of(namespace)
-	if u == nil || u.leases.left() > 0 {
+	if u == nil || !u.leases.limited() {
+		return nil
+	}
+	k.countFirst(ctx, u)
+	if u.leases.left() > 0 || !u.leases.known.Load() {
 		return nil
 	}
 	k.refused[QuotaLeases].Add(1)

@@ -43,6 +43,9 @@ type quotaKeeper struct {
 	known int
 	// rest is that of the namespaces that there was no room for.
 	rest *namespaceUse
+	// unknown are those of which nothing has been counted yet, wake asks for it.
+	unknown []*namespaceUse
+	wake    chan struct{}
 	// others are the notes of the other replicas, looked when the last look was.
 	others map[string]replicaNote
 	looked time.Time
@@ -67,7 +70,7 @@ type exchange struct {
 }
 
 func newQuotaKeeper(s *Scheduler) *quotaKeeper {
-	return &quotaKeeper{s: s, rest: newNamespaceUse("")}
+	return &quotaKeeper{s: s, rest: newNamespaceUse(""), wake: make(chan struct{}, 1)}
 }
 
 // set replaces the quotas.
@@ -93,7 +96,8 @@ func (k *quotaKeeper) set(q Quotas) {
 func (k *quotaKeeper) limit(u *namespaceUse, q *Quotas) {
 	u.quota, u.own = q.of(u.name)
 	if u == k.rest {
-		u.quota, u.own = q.Default, false
+		// What many namespaces have together is not counted.
+		u.quota, u.own = Quota{QuotaReports: q.Default[QuotaReports], QuotaStreams: q.Default[QuotaStreams]}, false
 	}
 	for kind, g := range map[QuotaKind]*gauge{QuotaPendingTasks: &u.pending, QuotaPendingBytes: &u.bytes, QuotaLeases: &u.leases} {
 		g.limit.Store(u.quota[kind])
@@ -146,6 +150,10 @@ func (k *quotaKeeper) makeUse(namespace string, q *Quotas) *namespaceUse {
 	k.known++
 	k.limit(u, q)
 	k.uses.Store(namespace, u)
+	if u.counts() {
+		k.unknown = append(k.unknown, u)
+		signal(k.wake)
+	}
 	return u
 }
 
@@ -158,6 +166,11 @@ func (k *quotaKeeper) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-k.wake:
+			if err := k.countUnknown(ctx); err != nil && ctx.Err() == nil {
+				k.s.log.DebugContext(ctx, "what a namespace uses cannot be counted yet", "error", err)
+			}
+			continue
 		case <-timer.C:
 		}
 		err := k.runOnce(ctx)
@@ -215,6 +228,22 @@ func (k *quotaKeeper) runOnce(ctx context.Context) error {
 	// There may be room for attempts that were kept back.
 	signal(k.s.dispatcher.wake)
 	return err
+}
+
+// countUnknown counts namespaces that have come to be used since the last look, and that
+// nothing is handed out in until they are counted.
+func (k *quotaKeeper) countUnknown(ctx context.Context) error {
+	k.mu.Lock()
+	unknown := slices.DeleteFunc(k.unknown, func(u *namespaceUse) bool { return u.leases.known.Load() })
+	k.unknown = nil
+	k.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, quotaTimeout)
+	defer cancel()
+	if err := k.countAll(ctx, unknown); err != nil {
+		return err
+	}
+	signal(k.s.dispatcher.wake)
+	return nil
 }
 
 // look finds out what has come since the last look, and forgets the namespaces that

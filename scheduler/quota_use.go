@@ -30,7 +30,8 @@ type namespaceUse struct {
 }
 
 func newNamespaceUse(name string) *namespaceUse {
-	return &namespaceUse{name: name, limiter: rate.NewLimiter(rate.Inf, 0)}
+	// Its bucket is full once it has a size.
+	return &namespaceUse{name: name, limiter: rate.NewLimiter(rate.Inf, math.MaxInt)}
 }
 
 // setRate sets this replica's share of the reports.
@@ -85,15 +86,18 @@ func (g *gauge) limited() bool { return g.limit.Load() != 0 }
 // used is how much there is.
 func (g *gauge) used() int64 { return max(0, g.counted.Load()+g.added.Load()) }
 
-// left is how much more there is room for here.
+// left is how much more there is room for here: nothing while it is not known.
 func (g *gauge) left() int64 {
-	if !g.limited() || !g.known.Load() {
+	if !g.limited() {
 		return math.MaxInt64
+	}
+	if !g.known.Load() {
+		return 0
 	}
 	return max(0, g.room.Load()-g.added.Load())
 }
 
-// take adds n, if there is room for it.
+// take adds n, if there is room for it, or it is not known whether there is.
 func (g *gauge) take(n int64) bool {
 	added := g.added.Add(n)
 	if g.limited() && g.known.Load() && added > g.room.Load() {

@@ -46,6 +46,7 @@ func documented() map[string]codes.Code {
 		"STORE_UNAVAILABLE":      codes.Unavailable,
 		"DURABILITY_NOT_REACHED": codes.Unavailable,
 		"STORE_FULL":             codes.ResourceExhausted,
+		"QUOTA_EXCEEDED":         codes.ResourceExhausted,
 	}
 }
 

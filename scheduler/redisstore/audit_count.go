@@ -251,7 +251,7 @@ func (w *auditWalk) settleCounts(ctx context.Context, shard int, q scheduler.Que
 	if err != nil {
 		return err
 	}
-	if details := append(counts, bytes...); len(details) > 0 {
+	if details := slices.Concat(counts, bytes); len(details) > 0 {
 		slices.Sort(details)
 		w.found(scheduler.Finding{
 			Kind: scheduler.FindingQueueCount, Shard: shard, Namespace: q.Namespace, Name: q.Name,

@@ -116,8 +116,8 @@ func (k *keys) ending(shard int) string { return k.shards[shard] + "ending" }
 func (k *keys) audits(shard int) string { return k.shards[shard] + "audit" }
 func (k *keys) auditTurn() string       { return k.prefix + ":{meta}:audit" }
 
-func (k *keys) notes() string           { return k.prefix + ":{meta}:notes" }
-func (k *keys) noters() string          { return k.prefix + ":{meta}:noters" }
+func (k *keys) notes() string  { return k.prefix + ":{meta}:notes" }
+func (k *keys) noters() string { return k.prefix + ":{meta}:noters" }
 
 func (k *keys) claim(shard int, replica string, q scheduler.QueueKey) string {
 	return k.shards[shard] + "claim:" + escape(replica) + ":" + member(q.Namespace, q.Name)
