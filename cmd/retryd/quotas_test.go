@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -126,7 +127,7 @@ func TestServeTellsWhatIsWrongWithQuotas(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg, _ := filled(t, "", nil, "--quotas="+path, "--max-streams=0")
-	_, _, err := cfg.prepare(slog.New(slog.DiscardHandler))
+	_, _, err := cfg.prepare(newWatch(cfg.config, io.Discard))
 	for _, want := range []string{"--quotas (or RETRYD_QUOTAS): " + path + ":1: default.streams", "--max-streams"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not tell of %s", err, want)
