@@ -14,7 +14,7 @@ import (
 	"github.com/retryd/retryd/internal/redistest"
 )
 
-var update = flag.Bool("update", false, "write the example of a configuration file anew")
+var update = flag.Bool("update", false, "write the example of a configuration file, and docs/cli.md, anew")
 
 // configFile writes a configuration file.
 func configFile(t *testing.T, text string) string {

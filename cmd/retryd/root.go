@@ -22,9 +22,11 @@ worker the millisecond it falls due.
 Start with:  retryd dev
 On Redis:    retryd serve --redis-url redis://127.0.0.1:6379
 
-Every flag can be given in the environment as well: --admin-listen is
+Every flag of a server can be given in the environment as well: --admin-listen is
 RETRYD_ADMIN_LISTEN. A flag wins over the environment. dev and serve read a
-configuration file as well; see "retryd config --help".`,
+configuration file as well; see "retryd config --help". Commands that call a server
+take its address, TLS and token from flags, from the environment (--address is
+RETRYD_ADDRESS) and from a client's file (--client-config), in this order.`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
 		DisableAutoGenTag: true,
@@ -33,7 +35,7 @@ configuration file as well; see "retryd config --help".`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newDevCommand(), newServeCommand(), newConfigCommand(), newVersionCommand())
+	root.AddCommand(newDevCommand(), newServeCommand(), newConfigCommand())
 	cli.AddTo(root, env)
 	return root
 }

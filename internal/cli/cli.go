@@ -70,7 +70,7 @@ func AddTo(root *cobra.Command, e *Env) {
 	for _, cmd := range []*cobra.Command{
 		newStatusCommand(e), newPolicyCommand(e), newJobCommand(e), newReportCommand(e),
 		newTaskCommand(e), newDeadCommand(e), newHeldCommand(e), newQueueCommand(e), newGroupCommand(e), newWatchCommand(e),
-		newHealthcheckCommand(e),
+		newHealthcheckCommand(e), newVersionCommand(e),
 	} {
 		cmd.GroupID = callsGroup
 		// The root's own reads every flag from the environment; here that is done for

@@ -32,7 +32,7 @@ func (e *Env) clientFile(cmd *cobra.Command) (map[string]value, error) {
 	data, err := os.ReadFile(path)
 	switch {
 	case asked && err != nil:
-		return nil, fmt.Errorf("%s is %q: %w", from, path, err)
+		return nil, fmt.Errorf("%s is %q: %w", from, path, plainPathError(err))
 	case errors.Is(err, fs.ErrNotExist), path == "":
 		if context != "" {
 			return nil, fmt.Errorf("%s is %q: there is no client's file that has contexts (--client-config)", contextFrom, context)

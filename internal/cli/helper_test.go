@@ -100,8 +100,12 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-// options lead clients to the server, whatever address they are given.
+// options lead clients to the server, whatever address they are given; without one,
+// they go where the address says.
 func (r *rig) options() []client.Option {
+	if r.lis == nil {
+		return nil
+	}
 	return []client.Option{client.WithDialOptions(grpc.WithContextDialer(
 		func(ctx context.Context, _ string) (net.Conn, error) {
 			if r.away {

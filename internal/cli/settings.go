@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -145,4 +146,10 @@ func joinUsage(errs []error) error {
 		return &usageError{err}
 	}
 	return nil
+}
+
+// IsSetting says whether a flag of a command that calls a server is one of those
+// that all such commands take.
+func IsSetting(flag string) bool {
+	return flag == "client-config" || flag == "context" || slices.Contains(settings, flag)
 }
