@@ -101,8 +101,13 @@ fmt: $(GOLANGCI_LINT) $(BUF) ## Format code and protos
 	$(BUF) format --write
 
 .PHONY: generate
-generate: $(BUF) $(PLUGINS) ## Generate gen/ from proto/
+generate: $(BUF) $(PLUGINS) ## Generate gen/ from proto/, and docs/cli.md
 	$(BUF) generate
+	$(MAKE) cli-docs
+
+.PHONY: cli-docs
+cli-docs: ## Write docs/cli.md from what the commands say of themselves
+	$(GO) test ./cmd/retryd -run TestReferenceIsWhatTheCommandsSay -update
 
 .PHONY: check-generate
 check-generate: $(BUF) $(PLUGINS) ## Fail when gen/ is not what proto/ says

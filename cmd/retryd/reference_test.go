@@ -15,7 +15,7 @@ import (
 )
 
 // The reference of the command line is what the commands say of themselves;
-// make generate writes it.
+// make cli-docs writes it.
 func TestReferenceIsWhatTheCommandsSay(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(docstest.Root(t), "docs", "cli.md")
@@ -31,11 +31,11 @@ func TestReferenceIsWhatTheCommandsSay(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Error("docs/cli.md is not what the commands say of themselves: run make generate")
+		t.Error("docs/cli.md is not what the commands say of themselves: run make cli-docs")
 	}
 }
 
-const referenceHead = `<!-- Written by make generate from the commands themselves; do not edit. -->
+const referenceHead = `<!-- Written by make cli-docs from the commands themselves; do not edit. -->
 # The command line
 
 One binary has all commands: those that run the service, and those that call one. How to do what
@@ -70,8 +70,8 @@ contexts:
 
 Results are printed for people by default: as tables, with times as seen from now, and colours on a
 terminal unless NO_COLOR is set. For scripts there are JSON and YAML, with absolute times: JSON has
-the names of the API's JSON, YAML those of its protos. Lists are lists also when they are empty.
-Policies and jobs are printed as YAML in the form of the files that their apply commands read.
+the names of the API's JSON, YAML those of its protos, such as ` + "`next_attempt_time`" + `. Lists are lists
+also when they are empty. Policies and jobs are printed as YAML in the form of the files that their apply commands read.
 What goes beside a result, questions and errors go to standard error.
 `
 

@@ -90,8 +90,8 @@ func TestWrongClientFile(t *testing.T) {
 			text string
 			says []string
 		}{
-			{"adress: x\ntimeout: [1]\nnamespace:\ncontexts: {a: {token: x, context: y}, a: 3}\ncontext: b\ncontext: c\n", []string{
-				`line 1: "adress" is no setting; there are context, contexts, address, namespace, tls,`,
+			{"host: x\ntimeout: [1]\nnamespace:\ncontexts: {a: {token: x, context: y}, a: 3}\ncontext: b\ncontext: c\n", []string{
+				`line 1: "host" is no setting; there are context, contexts, address, namespace, tls,`,
 				"line 2: timeout takes a single value", "line 3: namespace takes a single value",
 				`line 4: "context" is no setting; there are address,`, `line 4: the context "a" is given twice`, "line 4: settings are written as name: value pairs",
 				"line 6: context is given twice", `context is "b": the file has the contexts ["a"]`,

@@ -19,13 +19,14 @@
 //
 // Commands run as printed, but for their addresses: the server listens on free
 // ports, and those of a default server are replaced by them. `go run ./cmd/retryd`
-// runs a binary that was built from it; `make` and `go get` are not run, but
-// must name what there is.
+// runs a binary that was built from it, and so does `retryd`; `make` and `go get` are
+// not run, but must name what there is.
 //
 // Answers must be as printed, line by line, but that
 //
 //   - runs of white space are equal, and a line of three dots stands for any lines;
 //   - a time is any time where the answer's own lies within two hours of now;
+//   - a time as seen from now, such as (in 4.2s) or 3s ago, is any such time;
 //   - dueIn, oldestDueAge and sincePrevious are any duration;
 //   - leaseToken, etag and nextPageToken are any text; where a later command
 //     repeats the printed one, it is sent the one that was answered.

@@ -36,6 +36,8 @@ func TestMatch(t *testing.T) {
 		{name: "a fixed time", printed: "at 2026-01-05T09:00:00Z", answered: "at 2026-01-05T09:00:00Z", used: 1},
 		{name: "another fixed time", printed: "at 2026-01-05T09:00:01Z", answered: "at 2026-01-05T09:00:00Z", fault: "line 1"},
 		{name: "a time of now among other words", printed: "at 2020-01-01T00:00:00Z, 5 s", answered: "at 2026-11-22T09:00:00Z, 6 s", fault: "line 1"},
+		{name: "as seen from now", printed: "due (in 59m 59s), (now), 2s ago", answered: "due (in 1h), (12ms ago), 1m 3s ago", used: 1},
+		{name: "a wait, which is not seen from now", printed: "attempt 2 in 5s", answered: "attempt 2 in 4s", fault: "line 1"},
 		{name: "no time at all", printed: "at noon", answered: "at 2026-11-22T09:00:00Z", fault: "line 1"},
 
 		{name: "how long it is", printed: `"dueIn": "4s"`, answered: `"dueIn": "3.991s"`, used: 1},

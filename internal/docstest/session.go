@@ -136,6 +136,8 @@ func (s *Session) run(c Command, refused bool) error {
 		return nil
 	case strings.HasPrefix(line, "go run ./cmd/retryd "):
 		return s.answer(c, s.retryd, c.Args[3:])
+	case strings.HasPrefix(line, "retryd "):
+		return s.answer(c, s.retryd, c.Args[1:])
 	case strings.HasPrefix(line, "grpcurl ") && strings.HasSuffix(line, "/Subscribe "):
 		p := StartProcess(s.tb, s.dir, c.Env, s.grpcurl, s.here(c.Args[1:])...)
 		s.streams = append(s.streams, &stream{Process: p, cmd: line})
@@ -202,7 +204,7 @@ func (s *Session) answer(c Command, path string, args []string) error {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = s.dir
-	cmd.Env = append(append(os.Environ(), "RETRYD_ADDR="+s.server.Addr), c.Env...)
+	cmd.Env = append(append(os.Environ(), "RETRYD_ADDRESS="+s.server.Addr), c.Env...)
 	text, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
