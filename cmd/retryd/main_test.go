@@ -63,7 +63,7 @@ func start(t *testing.T, args ...string) *docstest.Process {
 func execute(t *testing.T, args ...string) (stdout string, err error) {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := newRootCommand(cli.System(""))
+	cmd := newRootCommand(cli.System(version()))
 	cmd.SetArgs(args)
 	cmd.SetOut(&out)
 	cmd.SetErr(io.Discard)

@@ -60,7 +60,7 @@ The client's file is YAML; keys that it does not know are refused. It may have c
 settings of its own, which win over those that stand beside them. A context is chosen by --context,
 RETRYD_CONTEXT, or the key context of the file:
 
-` + "```yaml" + `
+` + "```yaml settings" + `
 context: staging
 timeout: 10s
 contexts:

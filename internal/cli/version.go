@@ -16,7 +16,7 @@ func newVersionCommand(e *Env) *cobra.Command {
   retryd version --server`,
 		Args: takes(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := fmt.Fprintln(e.Out, "retryd", e.Version); err != nil || !server {
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), "retryd", e.Version); err != nil || !server {
 				return err
 			}
 			return e.run(printServerVersion)(cmd, args)

@@ -14,6 +14,7 @@
 //	```yaml                    a policy file
 //	```yaml policies.yaml      a policy file that later commands find by that name
 //	```yaml deploy/x.yaml      lines of that file of the repository
+//	```yaml settings           settings of a server, or of the command line
 //	```go client.ExampleX      lines of an Example, as they stand there
 //	```text                    nothing: a picture
 //
