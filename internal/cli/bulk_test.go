@@ -28,7 +28,7 @@ func TestDead(t *testing.T) {
 			r.run("dead", "groups", "--queue", "charges").wants(0).says("no dead letters")
 		},
 		"replay": func(r *rig) {
-			group := []string{"dead", "replay", "--queue", "hooks", "--fingerprint", "165c22633f421401"}
+			group := []string{"dead", "replay", "--queue", "hooks", "--fingerprint", "6df75a7f8433d797"}
 			r.run(append(group, "--dry-run")...).wants(0).golden("dead-replay-dry-run")
 			r.counts("hooks", 1, 0, 0, 3)
 			r.run(append(group, "--rate", "0.1")...).wants(0).golden("dead-replay")
@@ -44,7 +44,7 @@ func TestDead(t *testing.T) {
 			r.counts("hooks", 1, 0, 0, 3)
 		},
 		"discard": func(r *rig) {
-			group := []string{"dead", "discard", "--fingerprint", "165c22633f421401"}
+			group := []string{"dead", "discard", "--fingerprint", "6df75a7f8433d797"}
 			r.run(append(group, "--dry-run")...).wants(0).says("2 dead letters would be discarded")
 			r.run(group...).wants(2).says("Discard 2 dead letters for good?", "give --yes, or see by --dry-run")
 			r.inTerminal, r.input = true, "no\n"

@@ -41,13 +41,13 @@ func (r *rig) scene() {
 	r.fails(hook("order-1"), away)
 	r.pass(time.Minute)
 	r.fails(client.Task{ID: "order-1"}, client.TimeoutFailure(), client.WithAttempt(2))
-	for _, id := range []string{"order-2", "order-3"} {
+	for i := 2; i <= 3; i++ {
 		bad := client.HTTPFailure(422, "")
-		bad.Message = id + " has no address"
-		r.fails(hook(id), bad)
+		bad.Message = fmt.Sprintf("order %d has no address", i)
+		r.fails(hook(fmt.Sprintf("order-%d", i)), bad)
 		r.pass(time.Second)
 	}
-	r.fails(hook("order-4"), client.Permanent(errors.New("no such customer")))
+	r.fails(hook("order-4"), client.Permanent(client.HTTPFailure(410, "")))
 	r.fails(client.Task{ID: "charge-1", Queue: "charges", Policy: "webhook"}, client.HTTPFailure(402, ""))
 	if _, err := r.ReportSuccess(r.t.Context(), client.Task{ID: "order-0", Queue: "hooks", Group: "orders"}); err != nil {
 		r.t.Fatal(err)

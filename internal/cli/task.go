@@ -30,7 +30,7 @@ func newTaskCancelCommand(e *Env) *cobra.Command {
 		Long: `Ends tasks for good that are scheduled, leased or held. A worker that is at one learns it when it
 extends its lease or reports: its result is refused.`,
 		Example: `  retryd task cancel order-1 --dry-run
-  retryd task cancel order-1 order-2 --yes`,
+  retryd task cancel order-1 charge-1 --yes`,
 	}
 	addConfirmFlags(cmd)
 	return taskAct(e, cmd, act{
@@ -68,7 +68,7 @@ func newTaskRescheduleCommand(e *Env) *cobra.Command {
 		Long: `Makes the attempts of scheduled tasks due at another time, sooner or later. One that lies in a
 pause window of the policy is moved to its end.`,
 		Example: `  retryd task reschedule order-1 --in 2h
-  retryd task reschedule order-1 order-2 --at 2126-01-05T09:00:00Z`,
+  retryd task reschedule order-1 --at 2126-01-05T09:00:00Z`,
 	}
 	cmd.Flags().Var(&at, "at", "when, such as 2026-01-31T18:30:00Z or 2026-01-31T18:30:00+01:00")
 	cmd.Flags().DurationVar(&in, "in", 0, "after what time from now, such as 90s or 2h30m")
@@ -101,7 +101,8 @@ func newTaskReplayCommand(e *Env) *cobra.Command {
 		Short: "Schedule dead letters anew, due at once",
 		Long: `Schedules dead letters anew, due at once: id, payload and history stay, and retries start afresh.
 To replay many at a rate: retryd dead replay.`,
-		Example: `  retryd task replay order-2`,
+		Example: `  retryd task replay order-2 order-3
+  retryd task replay - < ids.txt`,
 	}, act{
 		verb: "replay", done: "due",
 		call: func(ctx context.Context, c *client.Client, id string) (*retryv1.Task, error) {

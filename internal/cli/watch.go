@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -242,14 +243,23 @@ func (h *noteHandler) Enabled(_ context.Context, level slog.Level) bool {
 
 // Handle implements [slog.Handler].
 func (h *noteHandler) Handle(_ context.Context, r slog.Record) error {
-	var b strings.Builder
-	b.WriteString(r.Message)
+	line := r.Message
 	r.Attrs(func(a slog.Attr) bool {
-		b.WriteString(", " + a.Key + " " + a.Value.String())
+		switch a.Key {
+		case "error":
+			line += ": " + statusPrefix.ReplaceAllString(a.Value.String(), "")
+		case "retry_in":
+			line += "; again in " + span(a.Value.Duration())
+		default:
+			line += ", " + a.Key + " " + a.Value.String()
+		}
 		return true
 	})
-	return h.s.note("%s", b.String())
+	return h.s.note("%s", line)
 }
+
+// statusPrefix is what gRPC writes before the message of a status.
+var statusPrefix = regexp.MustCompile(`^rpc error: code = \w+ desc = `)
 
 // WithAttrs implements [slog.Handler]. What all records share tells people nothing.
 func (h *noteHandler) WithAttrs([]slog.Attr) slog.Handler { return h }

@@ -85,7 +85,7 @@ func TestWatch(t *testing.T) {
 				}
 				return nil
 			}
-			r.runUntil(ctx, "watch", "q", "--limit", "1").wants(0).says("subscription ended, error ", "away", "retry_in", "  due ")
+			r.runUntil(ctx, "watch", "q", "--limit", "1").wants(0).says("subscription ended: away; again in ", "  due ")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
