@@ -3,6 +3,7 @@ package cli_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -161,7 +162,7 @@ func TestWatchDrains(t *testing.T) {
 		state                 client.State
 	}{
 		{"1m", `echo > "$0.begun"; read x < "$0.go"`, "succeeded", client.StateSucceeded},
-		{"0s", `echo > "$0.begun"; sleep 600; true`, "released", client.StateScheduled},
+		{"0s", `sleep 600 > "$0.begun"; true`, "released", client.StateScheduled},
 	} {
 		t.Run(c.says, func(t *testing.T) {
 			t.Parallel()
@@ -179,9 +180,11 @@ func TestWatchDrains(t *testing.T) {
 			go func() {
 				ended <- r.runUntil(ctx, "watch", "q", "--lease", "--exec", script, "--drain-timeout", c.timeout)
 			}()
-			if _, err := os.ReadFile(begun); err != nil {
+			f, err := os.Open(begun) // which the command holds open
+			if err != nil {
 				t.Fatal(err)
 			}
+			defer func() { _ = f.Close() }()
 			cancel()
 			if c.state == client.StateSucceeded {
 				if err := os.WriteFile(goOn, []byte("x\n"), 0o600); err != nil {
@@ -190,6 +193,12 @@ func TestWatchDrains(t *testing.T) {
 			}
 			(<-ended).wants(0).says(c.says)
 			r.state("t", c.state)
+			if err := f.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadAll(f); err != nil {
+				t.Errorf("what the command has started goes on: %v", err)
+			}
 		})
 	}
 }
