@@ -30,7 +30,7 @@ func observe(t *testing.T, c *client.Client, queues ...string) (shown chan *clie
 
 // TestObserveShowsWhatFallsDue looks on over restarts of the server, and takes
 // nothing from the workers. What still waits then is not shown again, and what a
-// worker hands back is.
+// worker hands back, or lets go, is.
 func TestObserveShowsWhatFallsDue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -38,24 +38,24 @@ func TestObserveShowsWhatFallsDue(t *testing.T) {
 		c := s.client(t)
 		policy(t, c, time.Hour, 3)
 		shown, stop := observe(t, c, "other", "q")
-		see := func(id string) {
+		see := func(id string, state client.State) {
 			t.Helper()
 			a := <-shown
 			if a.TaskID != id || a.Queue != "q" || a.Number != 2 || a.Delivery != 0 || a.LeaseToken != "" || string(a.Payload) != "payload of "+id {
 				t.Errorf("shown is %+v, want %s", a, id)
 			}
-			if n := stateOf(t, c, id); n.State != client.StateScheduled || !n.Due {
+			if n := stateOf(t, c, id); n.State != state || !n.Due {
 				t.Errorf("%s is %s", id, n.State)
 			}
 		}
 		for _, id := range []string{"a", "b"} {
 			fail(t, c, "q", id)
-			see(id)
+			see(id, client.StateScheduled)
 			s.stop()
 			s.serve()
 		}
 		fail(t, c, "q", "c")
-		see("c")
+		see("c", client.StateScheduled)
 		n, err := c.NextAttempt(t.Context(), client.Next{TaskID: "a", Lease: time.Minute})
 		if err != nil {
 			t.Fatal(err)
@@ -63,7 +63,11 @@ func TestObserveShowsWhatFallsDue(t *testing.T) {
 		if err := c.ReleaseLease(t.Context(), n.Leased.LeaseToken, time.Hour); err != nil {
 			t.Fatal(err)
 		}
-		see("a")
+		see("a", client.StateScheduled)
+		if _, err := c.NextAttempt(t.Context(), client.Next{TaskID: "b", Lease: time.Minute}); err != nil {
+			t.Fatal(err)
+		}
+		see("b", client.StateLeased) // once its lease is over
 		if err := stop(); err != nil {
 			t.Errorf("it ended with %v", err)
 		}

@@ -83,8 +83,9 @@ func TestHeld(t *testing.T) {
 			r.run("held", "release", "customer", "--dry-run", "-o", "json").wants(0).golden("held-release-dry-run-json")
 			r.counts("charges", 0, 0, 1, 0)
 			r.run("held", "release", "customer", "--queue", "other").wants(0).says("0 held tasks released")
-			r.run("held", "release", "customer", "--rate", "10").wants(0).says("1 held task released")
-			r.counts("charges", 1, 1, 0, 0)
+			r.fails(client.Task{ID: "charge-2", Queue: "charges", Policy: "webhook"}, client.HTTPFailure(402, ""))
+			r.run("held", "release", "customer", "--rate", "0.1").wants(0).says("2 held tasks released")
+			r.counts("charges", 2, 1, 0, 0)
 			r.run("held", "release", "a b").wants(2).says("condition: ")
 		},
 		"discard": func(r *rig) {
