@@ -25,10 +25,10 @@ func (c *Client) Observe(ctx context.Context, queues []string, show func(*Attemp
 		return fmt.Errorf("from 1 to %d queues can be looked on at, not %d", maxQueues, len(queues))
 	}
 	var pause backoff
-	shown := sightings{last: make(map[sighting]int)}
+	shown := sightings{known: make(map[sighting]bool)}
 	for {
 		began := time.Now()
-		shown.stream++
+		shown.began = began
 		heard, err := c.observeOnce(ctx, queues, func(a *Attempt) {
 			if shown.isNew(a) {
 				show(a)
@@ -62,14 +62,16 @@ func (c *Client) Observe(ctx context.Context, queues []string, show func(*Attemp
 // maxSightings is how many attempts an observer remembers.
 const maxSightings = 10_000
 
+// catchUp is how long a new stream is taken to show what is due already.
+const catchUp = 5 * time.Second
+
 // sightings are the attempts that an observer was shown. A stream begins with all
-// that is due, which the ones before have shown for the most part: servers ask to
-// subscribe anew every half hour or so. What comes twice on one stream has fallen
-// due again.
+// that is due, which those before have shown for the most part: servers ask to
+// subscribe anew every half hour or so. What comes again later has fallen due again.
 type sightings struct {
-	stream int
-	last   map[sighting]int // the stream on which it came last
-	order  []sighting
+	began time.Time // the stream
+	known map[sighting]bool
+	order []sighting
 }
 
 type sighting struct {
@@ -80,14 +82,13 @@ type sighting struct {
 
 func (s *sightings) isNew(a *Attempt) bool {
 	key := sighting{a.TaskID, a.Generation, a.Number, a.DueTime}
-	last, known := s.last[key]
-	s.last[key] = s.stream
-	if known {
-		return last == s.stream
+	if s.known[key] {
+		return time.Since(s.began) > catchUp
 	}
+	s.known[key] = true
 	s.order = append(s.order, key)
 	if len(s.order) > maxSightings {
-		delete(s.last, s.order[0])
+		delete(s.known, s.order[0])
 		s.order = s.order[1:]
 	}
 	return true

@@ -64,7 +64,8 @@ With --lease it is a worker itself: it takes attempts, and settles them as told.
                one with the outcome killed. What the command prints goes to standard error. Its
                environment tells the task: TASK_ID, TASK_QUEUE, TASK_GROUP, TASK_NAMESPACE,
                TASK_ATTEMPT, TASK_DELIVERY, TASK_GENERATION, TASK_TRIGGER, TASK_DUE_TIME,
-               TASK_RETRIES_LEFT, TASK_LAST_FAILURE and TASK_ATTRIBUTES, which is a JSON object.
+               TASK_RETRIES_LEFT, TASK_LAST_FAILURE and TASK_ATTRIBUTES, which is a JSON object;
+               TRACEPARENT and TRACESTATE are set where the report had a trace.
   --outcome O  settles each without making it, to try things out: success, fail (the outcome
                "fail"), or release, which hands it back for a minute.
 

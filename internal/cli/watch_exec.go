@@ -63,7 +63,7 @@ func taskVariables(namespace string, a *client.Attempt) ([]string, error) {
 		// It may hold what no variable can.
 		failure = clean(a.LastFailure.Error(), true)
 	}
-	return []string{
+	out := []string{
 		"TASK_ID=" + a.TaskID,
 		"TASK_NAMESPACE=" + namespace,
 		"TASK_QUEUE=" + a.Queue,
@@ -76,5 +76,9 @@ func taskVariables(namespace string, a *client.Attempt) ([]string, error) {
 		"TASK_RETRIES_LEFT=" + strconv.Itoa(a.RetriesLeft),
 		"TASK_LAST_FAILURE=" + failure,
 		"TASK_ATTRIBUTES=" + string(attributes),
-	}, nil
+	}
+	if a.Traceparent != "" {
+		out = append(out, "TRACEPARENT="+a.Traceparent, "TRACESTATE="+a.Tracestate)
+	}
+	return out, nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/retryd/retryd/client"
@@ -117,14 +118,21 @@ func TestWatchRefusesBadFlags(t *testing.T) {
 	})
 }
 
+// parent is the trace context of the reports of soon.
+const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 // soon reports failures of tasks that are due again at once.
 func (r *rig) soon(ids ...string) {
 	r.t.Helper()
 	r.policy("soon", time.Millisecond, 1)
 	for _, id := range ids {
-		r.fails(client.Task{
+		ctx := metadata.AppendToOutgoingContext(r.t.Context(), "traceparent", parent, "tracestate", "k=v")
+		task := client.Task{
 			ID: id, Queue: "q", Policy: "soon", Group: "g", Payload: []byte("to " + id), Attributes: map[string]string{"k": "v"},
-		}, client.OutcomeFailure("late\x00"))
+		}
+		if _, err := r.ReportFailure(ctx, task, client.OutcomeFailure("late\x00")); err != nil {
+			r.t.Fatal(err)
+		}
 	}
 }
 
@@ -133,10 +141,10 @@ func TestWatchRunsCommands(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.soon("good", "bad", "killed")
-	script := `cat; for v in ID NAMESPACE QUEUE GROUP ATTEMPT DELIVERY GENERATION TRIGGER RETRIES_LEFT LAST_FAILURE ATTRIBUTES; do printenv TASK_$v; done
+	script := `cat; for v in ID NAMESPACE QUEUE GROUP ATTEMPT DELIVERY GENERATION TRIGGER RETRIES_LEFT LAST_FAILURE ATTRIBUTES; do printenv TASK_$v; done; printenv TRACEPARENT TRACESTATE
 		case $TASK_ID in bad) exit 7;; killed) kill -9 $$;; esac`
 	got := r.run("watch", "q", "--lease", "--exec", script, "--limit", "3", "-o", "json").wants(0).
-		says("to goodgood\ndefault\nq\ng\n2\n1\n1\nRETRY\n0\nlate\uFFFD\n{\"k\":\"v\"}\n")
+		says("to goodgood\ndefault\nq\ng\n2\n1\n1\nRETRY\n0\nlate\uFFFD\n{\"k\":\"v\"}\n" + parent + "\nk=v\n")
 	if strings.Contains(got.out, "to good") || strings.Count(got.out, "\n") != 6 {
 		t.Errorf("standard output is\n%s", got.out)
 	}
