@@ -158,6 +158,18 @@ func TestErrorsNameWhereAValueCameFrom(t *testing.T) {
 		file+`:2: log-format is "xml": it must be text or json`)
 }
 
+func TestFlagsThatCannotBeReadAreToldWithTheRest(t *testing.T) {
+	t.Parallel()
+	file := configFile(t, "audit-rate: 5\npprof: true\nmax-streams: many\n")
+	_, err := execute(t, "dev", "--config="+file, "--log-level=loud", "--audit-rate=many", "--pprof=maybe", "--max-connections", "1.5")
+	wantError(t, err,
+		`--audit-rate (or RETRYD_AUDIT_RATE) is "many": it must be a whole number`,
+		`--pprof (or RETRYD_PPROF) is "maybe": it must be true or false`,
+		`--max-connections (or RETRYD_MAX_CONNECTIONS) is "1.5": it must be a whole number`,
+		file+`:3: max-streams is "many": it must be a whole number`,
+		`--log-level (or RETRYD_LOG_LEVEL) is "loud"`)
+}
+
 func TestFileThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	_, err := execute(t, "dev", "--config=nowhere.yaml", "--log-level=loud")

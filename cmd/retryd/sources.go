@@ -26,8 +26,15 @@ func (s *sources) addTo(flags *pflag.FlagSet) {
 	flags.StringVar(&s.file, "config", "", "YAML file of settings, by the names of their flags; the environment wins over it, and flags over both")
 }
 
-// bind has a command's flags filled before it runs.
+// bind has a command's flags filled before it runs. A flag that cannot be read does not
+// end it by itself, but is told with all else that is wrong.
 func (s *sources) bind(cmd *cobra.Command) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		switch f.Value.Type() {
+		case "bool", "int", "float64":
+			f.Value = &patientValue{Value: f.Value, flag: f}
+		}
+	})
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		s.fill(cmd.Flags(), lookupEnv)
 		return nil
@@ -38,6 +45,9 @@ func (s *sources) fill(flags *pflag.FlagSet, lookup func(string) (string, bool))
 	s.places = make(map[string]string)
 	s.err = flagsFromEnvironment(flags, lookup)
 	flags.VisitAll(func(f *pflag.Flag) {
+		if v, ok := f.Value.(*patientValue); ok {
+			s.err = errors.Join(s.err, v.err)
+		}
 		if _, ok := lookup(envName(f.Name)); ok && !f.Changed && f.Name != "help" {
 			s.places[f.Name] = envName(f.Name)
 		}
@@ -108,11 +118,15 @@ func (e *locatedError) Unwrap() error { return e.error }
 
 // setFlag sets a flag, or leaves it at its default and says what its value must be.
 func setFlag(f *pflag.Flag, value string) error {
-	err := f.Value.Set(value)
+	to := f.Value
+	if v, ok := to.(*patientValue); ok {
+		to = v.Value
+	}
+	err := to.Set(value)
 	if err == nil {
 		return nil
 	}
-	_ = f.Value.Set(f.DefValue) // what was refused has no place beside it
+	_ = to.Set(f.DefValue) // what was refused has no place beside it
 	switch f.Value.Type() {
 	case "bool":
 		return errors.New("it must be true or false")
@@ -122,6 +136,21 @@ func setFlag(f *pflag.Flag, value string) error {
 		return errors.New("it must be a number")
 	}
 	return err
+}
+
+// patientValue is that of a flag which keeps for later what cannot be read.
+type patientValue struct {
+	pflag.Value
+	flag *pflag.Flag
+	err  error
+}
+
+// Set implements [pflag.Value].
+func (v *patientValue) Set(text string) error {
+	if err := setFlag(v.flag, text); err != nil {
+		v.err = fmt.Errorf("%s is %q: %w", setting(v.flag.Name), text, err)
+	}
+	return nil
 }
 
 // unknownSetting says which settings may have been meant by a key.
