@@ -148,7 +148,7 @@ func (s *Scheduler) fail(ctx context.Context, t *Task, r *Report, attempt int, n
 	if err != nil {
 		return nil, err
 	}
-	to.TaskID = t.Key.ID
+	to.TaskID, to.Trace = t.Key.ID, t.Trace()
 	rec := &to.Record
 	*rec = AttemptRecord{
 		Attempt:    attempt,
@@ -195,7 +195,7 @@ func (s *Scheduler) succeed(ctx context.Context, t *Task, r *Report, nowMS int64
 	if attempt == 0 {
 		attempt = t.inTurn()
 	}
-	to.TaskID = t.Key.ID
+	to.TaskID, to.Trace = t.Key.ID, t.Trace()
 	rec := &to.Record
 	*rec = AttemptRecord{
 		Attempt:    attempt,

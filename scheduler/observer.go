@@ -1,6 +1,9 @@
 package scheduler
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Observer is told what has become of tasks, after the fact, for metrics, logs and
 // traces. It hears of what this replica has done only.
@@ -36,6 +39,8 @@ type ReportEvent struct {
 	// where that is not known.
 	Task *Task
 	Err  error
+	// Began is when this replica began with the report, by its machine's clock.
+	Began time.Time
 	// written says that this report was written.
 	written bool
 }
@@ -95,8 +100,8 @@ func (all observers) Died(t *Task) {
 }
 
 // reported tells the observer of a report.
-func (s *Scheduler) reported(ctx context.Context, r *Report, job *commitJob, got *Reported) {
-	e := ReportEvent{Report: r, Answer: &got.Answer, Err: got.Err}
+func (s *Scheduler) reported(ctx context.Context, r *Report, job *commitJob, got *Reported, began time.Time) {
+	e := ReportEvent{Report: r, Answer: &got.Answer, Err: got.Err, Began: began}
 	if job != nil {
 		e.Task, e.written = job.current(), job.written
 	}

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"time"
 
 	"github.com/retryd/retryd/policy"
 )
@@ -46,6 +47,9 @@ type Answer struct {
 	Record AttemptRecord
 	// Attempts is how many attempts a success took.
 	Attempts int
+	// Trace is the trace context that the task had when the report was judged, where
+	// that had an effect.
+	Trace TraceContext
 }
 
 // Reported is the answer to one report of a batch.
@@ -65,6 +69,10 @@ func (s *Scheduler) Report(ctx context.Context, r Report) (Answer, error) {
 func (s *Scheduler) ReportBatch(ctx context.Context, reports []Report) []Reported {
 	out := make([]Reported, len(reports))
 	jobs := make([]*commitJob, len(reports))
+	var began time.Time
+	if s.cfg.Observer != nil {
+		began = s.cfg.Now()
+	}
 	for i := range reports {
 		r := &reports[i]
 		if err := r.locate(); err != nil {
@@ -96,7 +104,7 @@ func (s *Scheduler) ReportBatch(ctx context.Context, reports []Report) []Reporte
 			}
 		}
 		if s.cfg.Observer != nil {
-			s.reported(ctx, &reports[i], job, &out[i])
+			s.reported(ctx, &reports[i], job, &out[i], began)
 		}
 	}
 	return out

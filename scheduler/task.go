@@ -70,6 +70,16 @@ const (
 	TriggerRelease
 )
 
+var triggerNames = [...]string{"UNSPECIFIED", "RETRY", "REPLAY", "RETRY_NOW", "RELEASE"}
+
+// String returns the trigger's name in the API, without its prefix.
+func (t Trigger) String() string {
+	if int(t) < len(triggerNames) {
+		return triggerNames[t]
+	}
+	return "UNSPECIFIED"
+}
+
 // Spec is what a task's caller says of it. It does not change once the task is
 // known.
 type Spec struct {

@@ -1,5 +1,7 @@
 package scheduler
 
+import "slices"
+
 // TraceContext is where a task stands in its caller's traces, in the form of W3C
 // Trace Context. The scheduler keeps it with the task and reads nothing in it. The
 // zero value is none.
@@ -12,7 +14,7 @@ type TraceContext struct {
 // Trace is the context of the newest report of the task that came with one: whoever
 // makes its next attempt goes on from there.
 func (t *Task) Trace() TraceContext {
-	for i := len(t.History) - 1; i >= 0; i-- {
+	for i := range slices.Backward(t.History) {
 		if t.History[i].Trace.Parent != "" {
 			return t.History[i].Trace
 		}

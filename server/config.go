@@ -30,6 +30,8 @@ type Config struct {
 	// the API from the outside: they see the status that its client gets.
 	Calls   grpc.UnaryServerInterceptor
 	Streams grpc.StreamServerInterceptor
+	// Tracer makes spans of calls and hand-outs; none by default.
+	Tracer Tracer
 	// Version is what the server tells of itself; none by default.
 	Version string
 	// Closed starts the server with every call refused as UNAVAILABLE, and health

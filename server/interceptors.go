@@ -39,6 +39,7 @@ func (s *Server) unary() grpc.UnaryServerInterceptor {
 		}
 		return log(startedAt(ctx, start), req, info, func(context.Context, any) (any, error) { return resp, err })
 	}
+	inner = s.traced(inner)
 	look := s.cfg.Calls
 	if look == nil {
 		return inner

@@ -30,7 +30,11 @@ func (h *retryService) NextAttempt(ctx context.Context, r *retryv1.NextAttemptRe
 		}
 		handOver(ctx, next.Leased)
 	}
-	return wire.NextAnswer(&next), nil
+	resp := wire.NextAnswer(&next)
+	if next.Leased != nil && !next.Again {
+		h.s.traceHandOut(ctx, next.Leased.Task, resp.GetLeased())
+	}
+	return resp, nil
 }
 
 // ExtendLease makes leases last longer, each for itself.

@@ -26,7 +26,7 @@ func (h *retryService) ReportFailure(ctx context.Context, r *retryv1.ReportFailu
 	if _, err := h.s.sched.AdmitReports(report.Namespace, 1); err != nil {
 		return nil, err
 	}
-	report.Trace = traceOf(ctx)
+	report.Trace = h.s.traceOf(ctx)
 	answer, err := h.s.sched.Report(ctx, report)
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func (h *retryService) BatchReport(ctx context.Context, r *retryv1.BatchReportRe
 		return nil, err
 	}
 	b := newReportBatch(h.s.sched, len(r.GetReports()))
-	trace := traceOf(ctx)
+	trace := h.s.traceOf(ctx)
 	for _, each := range r.GetReports() {
 		var c checker
 		report := c.report(namespace, each)

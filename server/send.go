@@ -133,9 +133,10 @@ func (s *sender) deliver(d scheduler.Delivery) error {
 	if err := s.ctx.Err(); err != nil {
 		return err
 	}
-	msg := attempt(wire.Attempt(&d))
+	a := wire.Attempt(&d)
+	s.s.traceHandOut(s.ctx, d.Task, a)
 	begun = true
-	return s.write(msg)
+	return s.write(attempt(a))
 }
 
 // drain sends no more attempts from here on and tells the client so.

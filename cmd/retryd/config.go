@@ -38,6 +38,7 @@ type config struct {
 	auditRate             int
 	maxConnections        int
 	maxStreams            int
+	traces                traces
 	logLevel              string
 	logFormat             string
 	logDecisions          bool
@@ -62,6 +63,7 @@ func (c *config) addTo(flags *pflag.FlagSet) {
 	flags.IntVar(&c.auditRate, "audit-rate", scheduler.DefaultAuditRate, "how many tasks, places in indexes and counts the auditor looks at a second")
 	flags.IntVar(&c.maxConnections, "max-connections", server.DefaultMaxConnections, "how many connections may be open at a time, half of them from one host")
 	flags.IntVar(&c.maxStreams, "max-streams", server.DefaultMaxStreams, "how many streams may be open at a time, half of them from one host")
+	c.traces.addTo(flags)
 	flags.StringVar(&c.logLevel, "log-level", "info", "least level of the log: debug, info, warn or error")
 	flags.StringVar(&c.logFormat, "log-format", "text", "form of the log: text or json")
 	flags.BoolVar(&c.logDecisions, "log-decisions", true, "write a line at level info for every decision, and for every report that is refused")
@@ -122,6 +124,7 @@ func (c *config) validate(onlyLoopback string) error {
 	if c.metricsQueues < 0 || c.metricsQueues > telemetry.MaxQueues {
 		wrong("metrics-queues", strconv.Itoa(c.metricsQueues), "it must be 0 to %d", telemetry.MaxQueues)
 	}
+	c.traces.validate(wrong)
 	if err := new(slog.Level).UnmarshalText([]byte(c.logLevel)); err != nil {
 		wrong("log-level", c.logLevel, "it must be debug, info, warn or error")
 	}

@@ -25,6 +25,8 @@ var samples = map[string][2]string{
 	"max-connections":         {"7", "8"},
 	"max-streams":             {"7", "8"},
 	"quotas":                  {"a.yaml", "b.yaml"},
+	"otlp-endpoint":           {"http://127.0.0.1:4317", "https://otel.example"},
+	"trace-sample":            {"0.5", "1"},
 	"log-level":               {"debug", "error"},
 	"log-format":              {"json", "text"},
 	"log-decisions":           {"false", "true"},
@@ -145,6 +147,14 @@ func TestWrongSettingsAreToldAtOnceByFlagAndVariable(t *testing.T) {
 		{"the auditor, further", []string{"--audit-interval=often", "--audit-rate=1000001"}, nil, []string{
 			`--audit-interval (or RETRYD_AUDIT_INTERVAL) is "often": it must be a duration, such as 30s or 5m, or 0 for never`,
 			`--audit-rate (or RETRYD_AUDIT_RATE) is "1000001": it must be 1 to 1000000`,
+		}},
+		{"tracing", []string{"--otlp-endpoint=https://me:hunter2@otel", "--trace-sample=2"}, nil, []string{
+			`--otlp-endpoint (or RETRYD_OTLP_ENDPOINT) is "otel": it must not hold a password`,
+			`--trace-sample (or RETRYD_TRACE_SAMPLE) is "2": it must be 0 to 1`,
+		}},
+		{"tracing, further", []string{"--otlp-endpoint=otel:4317", "--trace-sample=NaN"}, nil, []string{
+			`--otlp-endpoint (or RETRYD_OTLP_ENDPOINT) is "otel:4317": it must be the URL of an OTLP collector that takes gRPC, such as http://127.0.0.1:4317`,
+			`--trace-sample (or RETRYD_TRACE_SAMPLE) is "NaN": it must be 0 to 1`,
 		}},
 		{"a negative duration", []string{"--drain-timeout=-1s"}, nil, []string{`--drain-timeout (or RETRYD_DRAIN_TIMEOUT) is "-1s": it must be at least 1ms`}},
 	} {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/retryd/retryd/internal/heap"
+	"github.com/retryd/retryd/internal/tracing"
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/server"
@@ -26,6 +27,8 @@ type daemon struct {
 	sched  *scheduler.Scheduler
 	server *server.Server
 	quotas *quotaFile
+	// tracing is nil where it is off.
+	tracing *tracing.Tracing
 	// ready is whether the store can be used.
 	ready atomic.Bool
 
@@ -33,15 +36,18 @@ type daemon struct {
 }
 
 // newDaemon joins the parts over a store. opts are what is not in cfg.
-func newDaemon(cfg config, store scheduler.Store, opts server.Config, watch *watch) (*daemon, error) {
+func newDaemon(ctx context.Context, cfg config, store scheduler.Store, opts server.Config, watch *watch) (*daemon, error) {
 	log := watch.log
 	d := &daemon{cfg: cfg, log: log, watch: watch}
 	var err error
+	if d.tracing, err = cfg.traces.start(ctx, log); err != nil {
+		return nil, err
+	}
 	// The thresholds were checked with the rest of the configuration.
 	health := cfg.health.read(func(string, error) {})
 	if d.sched, err = scheduler.New(store, scheduler.Config{
 		Log: log, FirstSuccessRetention: cfg.firstSuccessRetention.value, Health: health, Audit: cfg.audit(),
-		Observer: watch.observer(),
+		Observer: scheduler.Observers(watch.observer(), d.observer()),
 	}); err != nil {
 		return nil, err
 	}
@@ -56,6 +62,9 @@ func newDaemon(cfg config, store scheduler.Store, opts server.Config, watch *wat
 	opts.Log, opts.DrainTimeout, opts.Version = log, cfg.drainTimeout.value, version()
 	opts.MaxConnections, opts.MaxStreams = cfg.maxConnections, cfg.maxStreams
 	opts.Calls, opts.Streams = watch.metrics.Calls(), watch.metrics.Streams()
+	if d.tracing != nil {
+		opts.Tracer = d.tracing
+	}
 	if d.server, err = server.New(opts, d.sched); err != nil {
 		return nil, err
 	}
@@ -119,6 +128,11 @@ func (d *daemon) run(ctx context.Context, keep func(ctx context.Context, begin f
 			ready := func() bool { return d.ready.Load() && serving.Err() == nil }
 			return d.serveAdmin(work, adminPages(ready, d.watch.metrics.Handler(), d.cfg.pprof))
 		})
+	}
+	if d.tracing != nil {
+		stopped := make(chan time.Time, 1)
+		defer context.AfterFunc(serving, func() { stopped <- time.Now() })()
+		defer func() { d.flushTraces(ctx, time.Since(<-stopped)) }()
 	}
 	return g.Wait()
 }

@@ -41,7 +41,7 @@ func runDev(cmd *cobra.Command, cfg config) error {
 		return fmt.Errorf("the ready-made policies: %w", err)
 	}
 	policies = overlay(policies, own)
-	d, err := newDaemon(cfg, memstore.New(memstore.Config{}), server.Config{Reflection: true}, newWatch(cfg, cmd.ErrOrStderr()))
+	d, err := newDaemon(cmd.Context(), cfg, memstore.New(memstore.Config{}), server.Config{Reflection: true}, newWatch(cfg, cmd.ErrOrStderr()))
 	if err != nil {
 		return err
 	}

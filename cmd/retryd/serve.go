@@ -76,7 +76,7 @@ func runServe(cmd *cobra.Command, cfg serveConfig) error {
 			log.Warn("the connections to redis did not close", "error", err)
 		}
 	}()
-	d, err := newDaemon(cfg.config, store, server.Config{Reflection: cfg.reflection, Closed: true}, watch)
+	d, err := newDaemon(cmd.Context(), cfg.config, store, server.Config{Reflection: cfg.reflection, Closed: true}, watch)
 	if err != nil {
 		return err
 	}
