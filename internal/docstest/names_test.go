@@ -36,9 +36,9 @@ func newVocabulary(t *testing.T) vocabulary {
 			"NOT_SERVING", "RESOURCE_EXHAUSTED",
 			// As labels of metrics they have no prefix.
 			"DEAD_LETTER", "LEASES_EXPIRED", "RETRY_NOW"),
-		// Those that stand in the metadata of errors and in the log, metrics of health,
+		// Those that stand in the metadata of errors, in the log and in traces, metrics of health,
 		// outcomes of callers, and names of other systems, compilers of protos among them.
-		fields: set("attempt_in_turn", "error_id", "delay_ms", "http_status", "histogram_quantile",
+		fields: set("attempt_in_turn", "error_id", "delay_ms", "http_status", "lateness_ms", "status_code", "histogram_quantile",
 			"retry_rate", "dead_letter_rate", "average_attempts_to_success", "tasks_over_24h", "second_attempt_success_rate", "depth_growth",
 			"no_answer", "network_error", "max_delay_seconds", "retry_on_timeout", "retry_on_connection_error",
 			"round_robin", "grpc_tools", "grpc_tools_ruby_protoc", "grpc_php_plugin", "java_multiple_files"),
@@ -98,7 +98,7 @@ func TestNamesExist(t *testing.T) {
 				for _, word := range strings.FieldsFunc(strings.Trim(code, "`"), func(r rune) bool { return strings.ContainsRune(" .:,=/[]{}\"", r) }) {
 					var known bool
 					switch {
-					case strings.HasPrefix(word, "RETRYD_") || strings.HasPrefix(word, "Example"):
+					case strings.HasPrefix(word, "RETRYD_") || strings.HasPrefix(word, "OTEL_") || strings.HasPrefix(word, "Example"):
 						continue
 					case strings.HasPrefix(word, "retryd_") || strings.HasPrefix(word, "grpc_"):
 						// Metrics and their labels, which package telemetry holds to what is served.
