@@ -90,6 +90,7 @@ planted: ## Plant known bugs, one at a time, and show which check catches each; 
 lint: $(GOLANGCI_LINT) $(BUF) ## Check code and protos against the house rules
 	$(GOLANGCI_LINT) run ./...
 	cd bench && ../$(GOLANGCI_LINT) run --config ../.golangci.yml ./...
+	cd tools/deploy && ../../$(GOLANGCI_LINT) run --config ../../.golangci.yml ./...
 	scripts/lint-test.sh
 	$(BUF) lint
 	$(BUF) format --diff --exit-code
@@ -98,6 +99,7 @@ lint: $(GOLANGCI_LINT) $(BUF) ## Check code and protos against the house rules
 fmt: $(GOLANGCI_LINT) $(BUF) ## Format code and protos
 	$(GOLANGCI_LINT) fmt
 	cd bench && ../$(GOLANGCI_LINT) fmt --config ../.golangci.yml
+	cd tools/deploy && ../../$(GOLANGCI_LINT) fmt --config ../../.golangci.yml
 	$(BUF) format --write
 
 .PHONY: generate
@@ -122,11 +124,12 @@ breaking: $(BUF) ## Fail when the protos break clients of proto/baseline.binpb
 check-protoc: ## Compile the protos with plain protoc
 	scripts/check-protoc.sh
 
+# What is read lies outside of the module, where go's cache sees no changes: -count=1.
 .PHONY: check-deploy
 check-deploy: ## Check all of deploy/, the Dockerfile and the compose file, as far as goes without an engine
 	@scripts/ensure.sh promtool
 	@scripts/ensure.sh systemd-analyze || true # without it the unit is checked less
-	cd tools/deploy && $(GO) test -count=1 ./... # what it reads lies outside of the module, where go looks for no changes
+	cd tools/deploy && $(GO) test -count=1 ./...
 
 .PHONY: check-examples
 check-examples: ## Run the examples in other languages against a server
