@@ -71,13 +71,14 @@ func (c *config) addTo(flags *pflag.FlagSet) {
 }
 
 // validate returns everything that is wrong, each setting by its names. Where
-// only loopback may be listened on, onlyLoopback says why.
-func (c *config) validate(onlyLoopback string) error {
+// only loopback may be listened on, for gRPC or for the admin pages, the arguments
+// say why.
+func (c *config) validate(listenOnlyLoopback, adminOnlyLoopback string) error {
 	errs := []error{c.from.err}
 	wrong := func(flag, value, format string, args ...any) {
 		errs = append(errs, fmt.Errorf("%s is %q: %w", setting(flag), value, fmt.Errorf(format, args...)))
 	}
-	address := func(flag, addr, example string) {
+	address := func(flag, addr, example, onlyLoopback string) {
 		host, port, err := net.SplitHostPort(addr)
 		if err != nil {
 			wrong(flag, addr, "it must be host:port, such as %s", example)
@@ -90,9 +91,9 @@ func (c *config) validate(onlyLoopback string) error {
 			wrong(flag, addr, "%s, such as %s", onlyLoopback, example)
 		}
 	}
-	address("listen", c.listen, defaultListen)
+	address("listen", c.listen, defaultListen, listenOnlyLoopback)
 	if c.adminListen != "" {
-		address("admin-listen", c.adminListen, defaultAdminListen)
+		address("admin-listen", c.adminListen, defaultAdminListen, adminOnlyLoopback)
 	}
 	c.health.read(func(entry string, err error) { wrong("health", entry, "%w", err) })
 	for _, d := range []struct {

@@ -38,6 +38,17 @@ var samples = map[string][2]string{
 	"durability-replicas":     {"1", "2"},
 	"reflection":              {"true", "false"},
 	"insecure":                {"true", "false"},
+	"tls-cert":                {"a.pem", "b.pem"},
+	"tls-key":                 {"a.pem", "b.pem"},
+	"tls-client-ca":           {"a.pem", "b.pem"},
+	"access":                  {"a.yaml", "b.yaml"},
+	"jwt-jwks":                {"a.json", "https://issuer/keys"},
+	"jwt-issuer":              {"a", "b"},
+	"jwt-audience":            {"a", "b"},
+	"redis-tls-ca":            {"a.pem", "b.pem"},
+	"redis-tls-cert":          {"a.pem", "b.pem"},
+	"redis-tls-key":           {"a.pem", "b.pem"},
+	"redis-tls-server-name":   {"a", "b"},
 
 	"redis-username":               {"retryd", "default"},
 	"redis-password-file":          {"a", "b"},
@@ -170,7 +181,7 @@ func TestWrongSettingsAreToldAtOnceByFlagAndVariable(t *testing.T) {
 			if err := flagsFromEnvironment(flags, lookup); err != nil {
 				t.Fatal(err)
 			}
-			wantError(t, cfg.validate("the development server has no access control and listens on loopback only"), c.want...)
+			wantError(t, cfg.validate(devOnlyLoopback, devOnlyLoopback), c.want...)
 		})
 	}
 }

@@ -142,7 +142,7 @@ config: other.yaml
 			for i, w := range c.want {
 				c.want[i] = strings.ReplaceAll(w, "FILE", file)
 			}
-			wantError(t, cfg.from.locate(cfg.validate("only here")), c.want...)
+			wantError(t, cfg.from.locate(cfg.validate(devOnlyLoopback, devOnlyLoopback)), c.want...)
 		})
 	}
 }
@@ -151,7 +151,7 @@ func TestErrorsNameWhereAValueCameFrom(t *testing.T) {
 	t.Parallel()
 	file := configFile(t, "# first\nlog-format: xml\nmax-streams: 5\npprof: maybe\n")
 	cfg, _ := filled(t, file, map[string]string{"RETRYD_LOG_LEVEL": "loud", "RETRYD_MAX_STREAMS": "0"}, "--max-connections=0", "--pprof")
-	wantError(t, cfg.from.locate(cfg.validate("")),
+	wantError(t, cfg.from.locate(cfg.validate(devOnlyLoopback, devOnlyLoopback)),
 		`--max-connections (or RETRYD_MAX_CONNECTIONS) is "0": it must be at least 1`,
 		`RETRYD_MAX_STREAMS is "0": it must be at least 1`,
 		`RETRYD_LOG_LEVEL is "loud": it must be`,

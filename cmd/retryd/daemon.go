@@ -99,7 +99,8 @@ func (d *daemon) listen(ctx context.Context) error {
 // run serves until ctx ends, then drains. It returns nil after an orderly end.
 // Over a store that may be away, keep looks after it: it calls begin once the
 // store can be used, and returns when ctx ends or the store can never be used.
-func (d *daemon) run(ctx context.Context, keep func(ctx context.Context, begin func()) error) error {
+// Whatever else is to run beside the server does so to its end.
+func (d *daemon) run(ctx context.Context, keep func(ctx context.Context, begin func()) error, beside ...func(ctx context.Context, log *slog.Logger) error) error {
 	defer heap.Tune(d.log)()
 	// The loops outlive the server: while it drains, outcomes are still taken.
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
@@ -122,6 +123,9 @@ func (d *daemon) run(ctx context.Context, keep func(ctx context.Context, begin f
 			d.quotas.follow(serving)
 			return nil
 		})
+	}
+	for _, run := range beside {
+		g.Go(func() error { return run(work, d.log) })
 	}
 	if d.admin != nil {
 		g.Go(func() error {

@@ -31,9 +31,11 @@ ends. It listens on loopback, answers gRPC reflection, and knows the policies of
 	return cmd
 }
 
+const devOnlyLoopback = "the development server has no access control and listens on loopback only"
+
 func runDev(cmd *cobra.Command, cfg config) error {
 	own, err := cfg.ownPolicies()
-	if err := errors.Join(cfg.validate("the development server has no access control and listens on loopback only"), err); err != nil {
+	if err := errors.Join(cfg.validate(devOnlyLoopback, devOnlyLoopback), err); err != nil {
 		return cli.Misused(err)
 	}
 	policies, err := policiesOf(presets.Files)

@@ -35,7 +35,7 @@ RETRYD_ADDRESS) and from a client's file (--client-config), in this order.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newDevCommand(), newServeCommand(), newConfigCommand())
+	root.AddCommand(newDevCommand(), newServeCommand(), newConfigCommand(), newTokenCommand())
 	cli.AddTo(root, env)
 	return root
 }

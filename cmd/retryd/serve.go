@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"syscall"
@@ -29,7 +30,8 @@ type serveConfig struct {
 	shards                int
 	login                 redisLogin
 	durability            durability
-	reflection, insecure  bool
+	reflection            bool
+	security              security
 }
 
 func newServeCommand() *cobra.Command {
@@ -45,7 +47,7 @@ Redis comes. Redis must have maxmemory-policy noeviction, and keep what is writt
 safe as --durability asks; a Redis that cannot be used ends the process with a message
 that says what to do.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cfg.from.locate(runServe(cmd, cfg)) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return cfg.from.locate(runServe(cmd, &cfg)) },
 	}
 	cfg.addFlags(cmd.Flags())
 	cfg.from.bind(cmd)
@@ -61,10 +63,10 @@ func (c *serveConfig) addFlags(flags *pflag.FlagSet) {
 	c.login.addTo(flags)
 	c.durability.addTo(flags)
 	flags.BoolVar(&c.reflection, "reflection", false, "answer gRPC reflection, which grpcurl uses to learn what is served")
-	flags.BoolVar(&c.insecure, "insecure", false, "listen on other addresses than loopback, though there is no access control")
+	c.security.addTo(flags)
 }
 
-func runServe(cmd *cobra.Command, cfg serveConfig) error {
+func runServe(cmd *cobra.Command, cfg *serveConfig) error {
 	watch := newWatch(cfg.config, cmd.ErrOrStderr())
 	log := watch.log
 	store, policies, err := cfg.prepare(watch)
@@ -76,7 +78,9 @@ func runServe(cmd *cobra.Command, cfg serveConfig) error {
 			log.Warn("the connections to redis did not close", "error", err)
 		}
 	}()
-	d, err := newDaemon(cmd.Context(), cfg.config, store, server.Config{Reflection: cfg.reflection, Closed: true}, watch)
+	opts := server.Config{Reflection: cfg.reflection, Closed: true}
+	cfg.security.apply(&opts)
+	d, err := newDaemon(cmd.Context(), cfg.config, store, opts, watch)
 	if err != nil {
 		return err
 	}
@@ -89,17 +93,16 @@ func runServe(cmd *cobra.Command, cfg serveConfig) error {
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	k := &keeper{d: d, store: store, policies: policies, hangups: hangups, log: log, durability: durabilityLog{log: log}}
-	return d.run(cmd.Context(), k.run)
+	return d.run(cmd.Context(), k.run, cfg.security.tls.Run, cfg.security.redisTLS.Run)
 }
 
 // prepare returns the store, which it does not reach out to, and the policies,
 // or everything that is wrong with the settings.
 func (c *serveConfig) prepare(watch *watch) (*redisstore.Store, []policy.Policy, error) {
-	onlyLoopback := "there is no access control: give --insecure to be open to everybody who can reach it, or listen on loopback"
-	if c.insecure {
-		onlyLoopback = ""
+	errs := []error{c.validate(c.security.onlyLoopback()), c.security.prepare(watch.log)}
+	if host, _, err := net.SplitHostPort(c.adminListen); err == nil && c.pprof && !isLoopback(host) && !c.security.insecure {
+		errs = append(errs, fmt.Errorf(`%s is "true": profiles are for this machine alone, and %s is not on loopback`, setting("pprof"), setting("admin-listen")))
 	}
-	errs := []error{c.validate(onlyLoopback)}
 	policies, err := c.ownPolicies()
 	errs = append(errs, err)
 	level, replicas, err := c.durability.read()
@@ -107,8 +110,8 @@ func (c *serveConfig) prepare(watch *watch) (*redisstore.Store, []policy.Policy,
 	login, err := c.login.read()
 	errs = append(errs, err)
 	store, err := redisstore.New(redisstore.Config{
-		URL: c.redisURL, Login: login, Prefix: c.redisPrefix, Shards: c.shards, Durability: level, Replicas: replicas,
-		Log: watch.log, Observer: watch.metrics.Redis(),
+		URL: c.redisURL, Login: login, TLS: c.security.redis(), Prefix: c.redisPrefix, Shards: c.shards,
+		Durability: level, Replicas: replicas, Log: watch.log, Observer: watch.metrics.Redis(),
 	})
 	if err != nil {
 		errs = append(errs, fmt.Errorf("%s, %s, %s: %w", setting("redis-url"), setting("redis-prefix"), setting("shards"), err))

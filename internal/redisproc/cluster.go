@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -54,7 +55,11 @@ func (c *Cluster) join(ctx context.Context) error {
 		}
 	}
 	for _, n := range nodes[1:] {
-		if _, err := nodes[0].Command(ctx, "CLUSTER", "MEET", "127.0.0.1", n.setting("--port"), n.setting("--cluster-port")); err != nil {
+		port := n.setting("--port")
+		if secured := n.setting("--tls-port"); secured != "" {
+			port = secured
+		}
+		if _, err := nodes[0].Command(ctx, "CLUSTER", "MEET", "127.0.0.1", port, n.setting("--cluster-port")); err != nil {
 			return fmt.Errorf("make nodes meet: %w", err)
 		}
 	}
@@ -105,6 +110,13 @@ func startNode(ctx context.Context, settings []string) (*Server, error) {
 		"--port", port, "--cluster-enabled", "yes", "--cluster-port", bus,
 		"--cluster-node-timeout", "2000", "--cluster-config-file", "nodes.conf",
 	}
+	if slices.Contains(settings, "--tls-cluster") {
+		secured, err := FreePort(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, "--tls-port", secured)
+	}
 	return Start(ctx, append(all, settings...)...)
 }
 
@@ -115,6 +127,16 @@ func (c *Cluster) Nodes() []*Server {
 		nodes = append(nodes, list...)
 	}
 	return nodes
+}
+
+// SecureURL names all of the Cluster's nodes by their ports for TLS, which they have
+// where the settings have "--tls-cluster", "yes".
+func (c *Cluster) SecureURL() string {
+	var addrs []string
+	for _, n := range c.Nodes() {
+		addrs = append(addrs, n.place.addr(n.setting("--tls-port")))
+	}
+	return "rediss://" + strings.Join(addrs, ",")
 }
 
 // URL names all of the Cluster's nodes.

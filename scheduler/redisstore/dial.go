@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"sync"
 	"time"
@@ -31,8 +32,30 @@ type failedDial struct {
 // that is away should cost neither it nor us a dial for every call.
 const redialPause = 50 * time.Millisecond
 
-func newDialer(o *redis.Options) *dialer {
-	return &dialer{dial: redis.NewDialer(o), failed: make(map[string]*failedDial)}
+func newDialer(o *redis.Options, ask func() *tls.Config) *dialer {
+	d := &dialer{dial: redis.NewDialer(o), failed: make(map[string]*failedDial)}
+	if o.TLSConfig != nil {
+		d.dial = dialTLS(o, ask)
+	}
+	return d
+}
+
+// dialTLS dials by TLS. Each server is to have a certificate of the name by which
+// it is dialled: the nodes of a Cluster have names of their own, which the URL does
+// not hold.
+func dialTLS(o *redis.Options, ask func() *tls.Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	plain := &net.Dialer{Timeout: o.DialTimeout, KeepAlive: 5 * time.Minute}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+		if ask != nil {
+			cfg = ask()
+		}
+		cfg.InsecureSkipVerify = o.TLSConfig.InsecureSkipVerify //nolint:gosec // by the URL's skip_verify alone
+		// The time-out is for the handshake, too.
+		ctx, cancel := context.WithTimeout(ctx, o.DialTimeout)
+		defer cancel()
+		return (&tls.Dialer{NetDialer: plain, Config: cfg}).DialContext(ctx, network, addr)
+	}
 }
 
 // connect implements the Dialer of go-redis's options. It returns no error.

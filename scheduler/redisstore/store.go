@@ -3,6 +3,8 @@ package redisstore
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -50,6 +52,10 @@ type Config struct {
 	URL string
 	// Login says who the store is to Redis, where the URL does not.
 	Login Login
+	// TLS is asked for the configuration of each connection over TLS, so that
+	// certificates can change. An empty ServerName becomes the host that is dialled.
+	// By default the system's roots count.
+	TLS func() *tls.Config
 	// Prefix begins every key. Default "retryd". It has no braces.
 	Prefix string
 	// Shards is how many parts the tasks are kept in. It is fixed with the first
@@ -90,6 +96,10 @@ func New(cfg Config) (*Store, error) {
 	if err := target.logIn(cfg.Login); err != nil {
 		return nil, err
 	}
+	if cfg.TLS != nil && !target.TLS() {
+		return nil, errors.New("redis url: there are settings of TLS, but it does not begin with rediss://")
+	}
+	target.tls = cfg.TLS
 	if cfg.Prefix == "" {
 		cfg.Prefix = DefaultPrefix
 	}

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math"
@@ -24,6 +25,9 @@ type Target struct {
 	// sentinelUser and sentinelPassword are for the Sentinels themselves.
 	sentinelUser, sentinelPassword string
 	opts                           *redis.Options
+	// tls is asked for the TLS of each connection, if there is any; nil for the
+	// system's.
+	tls func() *tls.Config
 }
 
 // Timeouts of a URL that gives none.
@@ -107,6 +111,9 @@ func ParseURL(raw string) (Target, error) {
 // Cluster says whether it is a Cluster.
 func (t *Target) Cluster() bool { return t.cluster }
 
+// TLS says whether the connections are by TLS.
+func (t *Target) TLS() bool { return t.opts.TLSConfig != nil }
+
 // kind is how Redis runs, as operators are told.
 func (t *Target) kind() string {
 	switch {
@@ -172,7 +179,7 @@ func (t *Target) connect(scripts *scripts) redis.UniversalClient {
 	if o.ReadTimeout == 0 {
 		o.ReadTimeout = defaultReadTimeout
 	}
-	o.Dialer = newDialer(&o).connect
+	o.Dialer = newDialer(&o, t.tls).connect
 	if !t.cluster && t.master == "" {
 		if len(t.addrs) == 1 {
 			o.Addr = t.addrs[0]

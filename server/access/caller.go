@@ -62,7 +62,7 @@ func callerOfCertificate(r *roster, leaf *x509.Certificate) *Caller {
 		names = append(names, "cert:"+leaf.Subject.CommonName)
 	}
 	for _, name := range names {
-		if !validName(name) {
+		if !ValidName(name) {
 			return nil
 		}
 	}

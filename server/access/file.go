@@ -113,7 +113,7 @@ func (c *fileChecker) add(field, format string, args ...any) {
 }
 
 func (c *fileChecker) token(t fileToken) {
-	if !validName(t.Name) {
+	if !ValidName(t.Name) {
 		c.add("name", "is %q; allowed: 1 to %d printable characters", cut(t.Name), maxNameBytes)
 	}
 	c.tokens[t.Name] = true
@@ -165,10 +165,10 @@ func (c *fileChecker) binding(b fileBinding) {
 	case b.JWT != nil && b.Identity != "":
 		c.add("jwt", "stands beside identity; allowed: one of them")
 	case b.JWT != nil:
-		if !validName(b.JWT.Claim) {
+		if !ValidName(b.JWT.Claim) {
 			c.add("jwt.claim", "is %q; allowed: the name of a claim, such as groups", cut(b.JWT.Claim))
 		}
-		if !validName(b.JWT.Value) {
+		if !ValidName(b.JWT.Value) {
 			c.add("jwt.value", "is %q; allowed: 1 to %d printable characters", cut(b.JWT.Value), maxNameBytes)
 		}
 		c.roster.claims = append(c.roster.claims, claimGrant{b.JWT.Claim, b.JWT.Value, g})
@@ -180,7 +180,7 @@ func (c *fileChecker) binding(b fileBinding) {
 
 func (c *fileChecker) identity(id string) {
 	kind, name, _ := strings.Cut(id, ":")
-	if kind != "token" && kind != "cert" && kind != "jwt" || !validName(name) {
+	if kind != "token" && kind != "cert" && kind != "jwt" || !ValidName(name) {
 		c.add("identity", "is %q; allowed: token:NAME, cert:NAME of a client certificate, jwt:SUBJECT; or jwt with claim and value in its place", cut(id))
 		return
 	}
@@ -189,9 +189,9 @@ func (c *fileChecker) identity(id string) {
 	}
 }
 
-// validName reports whether s may name an identity. Names stand in logs and
+// ValidName reports whether s may name an identity. Names stand in logs and
 // errors.
-func validName(s string) bool {
+func ValidName(s string) bool {
 	return s != "" && len(s) <= maxNameBytes && !strings.ContainsFunc(s, unprintable)
 }
 

@@ -82,7 +82,7 @@ func (j *jwts) caller(ctx context.Context, r *roster, bearer string) (*Caller, *
 		return nil, refusedJWT(err)
 	}
 	subject, err := claims.GetSubject()
-	if err != nil || !validName(subject) {
+	if err != nil || !ValidName(subject) {
 		return nil, &DeniedError{Reason: InvalidToken, Message: "the token names no subject (sub) that an identity can have"}
 	}
 	expires, err := claims.GetExpirationTime()
