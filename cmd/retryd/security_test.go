@@ -6,7 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"fmt"
-	"log/slog"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,7 +73,7 @@ func TestWhereServeMayListen(t *testing.T) {
 			if err := flags.Parse(append([]string{"--listen=0.0.0.0:7600", "--admin-listen=0.0.0.0:7601"}, c.args...)); err != nil {
 				t.Fatal(err)
 			}
-			store, _, err := cfg.prepare(slog.New(slog.DiscardHandler))
+			store, _, err := cfg.prepare(newWatch(cfg.config, io.Discard))
 			if err == nil {
 				_ = store.Close()
 			}
