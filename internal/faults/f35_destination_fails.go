@@ -49,7 +49,7 @@ const atOnce = 10
 // once the destination has healed. Without jitter those that failed at once stay
 // together, and the second in which they come back stands out; what falls off evenly, as
 // the number of those that wait does, has no such second.
-const mostSpike = 1.5
+const mostSpike = 2.0
 
 func (o *outage) run(ctx context.Context, w *World) (Figures, error) {
 	h := newHerd(w, "outage")

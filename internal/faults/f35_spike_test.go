@@ -14,8 +14,8 @@ func TestSharpestSecondIsAHerdAndNotADecay(t *testing.T) {
 	herd := slices.Clone(decay)
 	herd[5] += 9000
 	between := slices.Clone(decay)
-	between[5] += 4500
-	between[6] += 4500
+	between[5] += 6000
+	between[6] += 6000
 	few := append(slices.Clone(decay), 0, 0, 0, 9, 0, 0)
 	for _, c := range []struct {
 		name      string
