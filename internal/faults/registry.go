@@ -83,6 +83,7 @@ func registry() []Fault {
 		failover("everysec"),
 		failover(replicatedLevel),
 		killMaster,
+		hangMaster,
 		moveSlots,
 		rollingRestart,
 	}

@@ -3,14 +3,45 @@ package main
 import (
 	"context"
 	"fmt"
+	"syscall"
 	"time"
+
+	"github.com/retryd/retryd/internal/redisproc"
 )
 
 // killMaster kills masters of a Cluster, and wants the shards of the others to go on
 // as if nothing had happened.
 var killMaster = Fault{
 	ID: "F15", Name: "kill -9 a primary of the Cluster", Topologies: []Topology{Cluster},
-	Run: func(ctx context.Context, w *World) (Figures, error) {
+	Run: loseMasters((*redisproc.Server).Kill, func(ctx context.Context, _ *World, victim *redisproc.Server) error {
+		return victim.Restart(ctx)
+	}),
+}
+
+// hangMaster stops them instead: their connections stay open, and nothing is answered
+// until they go on, as replicas.
+var hangMaster = Fault{
+	ID: "F15 hang", Name: "SIGSTOP a primary of the Cluster, SIGCONT once another is in its place", Topologies: []Topology{Cluster},
+	Run: loseMasters(
+		func(victim *redisproc.Server) error { return victim.Signal(syscall.SIGSTOP) },
+		func(ctx context.Context, w *World, victim *redisproc.Server) error {
+			resumed := time.Now()
+			if err := victim.Signal(syscall.SIGCONT); err != nil {
+				return err
+			}
+			if err := victim.Await(ctx, "role:slave", "INFO", "replication"); err != nil {
+				return err
+			}
+			// Until it knows of the other, it may answer what it was sent before.
+			w.MayLose(resumed, time.Now())
+			return nil
+		},
+	),
+}
+
+// loseMasters takes away one after the other, and gives it back.
+func loseMasters(lose func(victim *redisproc.Server) error, restore func(ctx context.Context, w *World, victim *redisproc.Server) error) func(context.Context, *World) (Figures, error) {
+	return func(ctx context.Context, w *World) (Figures, error) {
 		c := w.Redis.Cluster
 		owners, err := w.mastersOfShards(ctx)
 		if err != nil {
@@ -36,25 +67,25 @@ var killMaster = Fault{
 		var away, paused, added, others, handouts time.Duration
 		for i := range rounds {
 			victim, heir := c.Masters[i], c.Replicas[i][0]
-			killed := time.Now()
-			if err := victim.Kill(); err != nil {
+			lost := time.Now()
+			if err := lose(victim); err != nil {
 				return nil, err
 			}
 			if err := heir.AwaitMaster(ctx); err != nil {
 				return nil, err
 			}
 			took := time.Now()
-			without := took.Sub(killed)
+			without := took.Sub(lost)
 			away = max(away, without)
 			// Replicas have what they are told a moment later.
-			w.MayLose(killed.Add(-time.Second), took)
+			w.MayLose(lost.Add(-time.Second), took)
 			if err := w.Ledger.AwaitAckSince(ctx, probes[i], took); err != nil {
 				return nil, err
 			}
 			if err := w.Steady(ctx); err != nil {
 				return nil, err
 			}
-			if err := victim.Restart(ctx); err != nil {
+			if err := restore(ctx, w, victim); err != nil {
 				return nil, err
 			}
 			if err := victim.Await(ctx, "master_link_status:up", "INFO", "replication"); err != nil {
@@ -64,12 +95,12 @@ var killMaster = Fault{
 				return nil, err
 			}
 			for j, name := range probes {
-				gap := w.Ledger.Gap(name, killed)
+				gap := w.Ledger.Gap(name, lost)
 				if j == i {
 					paused, added = max(paused, gap), max(added, gap-without)
 					continue
 				}
-				others, handouts = max(others, gap), max(handouts, w.Ledger.Pause(name, killed))
+				others, handouts = max(others, gap), max(handouts, w.Ledger.Pause(name, lost))
 			}
 		}
 		if others > time.Second {
@@ -79,10 +110,10 @@ var killMaster = Fault{
 			w.Broken("attempts of shards of other primaries were not handed out for %s", handouts)
 		}
 		if added > time.Second {
-			w.Broken("reports to shards of a killed primary were not taken for %s longer than there was none", added)
+			w.Broken("reports to shards of a lost primary were not taken for %s longer than there was none", added)
 		}
 		var f Figures
-		f.Add("kills", rounds)
+		f.Add("primaries lost", rounds)
 		f.Add("no primary for", away.Round(time.Millisecond))
 		f.Add("its shards took no reports for", paused)
 		f.Add("added", added.Round(time.Millisecond))
@@ -90,5 +121,5 @@ var killMaster = Fault{
 		f.Add("hand-outs of those paused for", handouts)
 		f.Add("refused", refusals(w.Ledger.Refusals()))
 		return f, nil
-	},
+	}
 }
