@@ -66,34 +66,37 @@ func newDispatcher(s *Scheduler) *dispatcher {
 
 // run hands out until ctx ends.
 func (d *dispatcher) run(ctx context.Context) error {
-	fallback := time.NewTicker(fallbackInterval)
-	defer fallback.Stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		recheck := false
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-fallback.C:
-			recheck = true
 		case <-timer.C:
 		case <-d.wake:
 		}
 		// What else has come meanwhile belongs to the same turn.
 		select {
-		case <-fallback.C:
-			recheck = true
-		default:
-		}
-		select {
 		case <-d.wake:
 		default:
 		}
-		if recheck {
-			d.recheck(ctx)
-		}
 		timer.Reset(d.runOnce(ctx))
+	}
+}
+
+// runRechecks rechecks until ctx ends. It is a loop of its own: what it asks the store
+// may be long in coming where a node of a Cluster hangs, and hand-outs do not wait for it.
+func (d *dispatcher) runRechecks(ctx context.Context) error {
+	fallback := time.NewTicker(fallbackInterval)
+	defer fallback.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-fallback.C:
+			d.recheck(ctx)
+			signal(d.wake)
+		}
 	}
 }
 
@@ -135,7 +138,6 @@ func (d *dispatcher) look(ctx context.Context) {
 		var err error
 		if heads, err = d.s.store.Heads(ctx, keys); err != nil {
 			d.s.log.WarnContext(ctx, "cannot read the heads of the queues", "error", err)
-			heads = nil
 		}
 	}
 	d.mu.Lock()
@@ -329,7 +331,8 @@ func (d *dispatcher) recheck(ctx context.Context) {
 		heads, err := d.s.store.Heads(ctx, keys)
 		if err != nil {
 			d.s.log.WarnContext(ctx, "cannot read the heads of the queues", "error", err)
-		} else {
+		}
+		if heads != nil {
 			d.setHeads(keys, heads)
 		}
 	}

@@ -46,7 +46,8 @@ type Store interface {
 
 	// Heads returns, for each queue in order and each shard, the earliest LookMS
 	// in it, or 0 where there is nothing. For a paused queue it is no earlier than
-	// the end of the pause, and 0 where that has none.
+	// the end of the pause, and 0 where that has none. With an error come those that
+	// could be read, if any, and 0 for the others.
 	Heads(ctx context.Context, queues []QueueKey) ([][]int64, error)
 
 	// Due returns a page of the tasks of a queue and shard whose LookMS is not

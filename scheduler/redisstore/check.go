@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -67,6 +68,8 @@ func (s *Store) checkMasters(ctx context.Context, cluster *redis.ClusterClient, 
 	var mu sync.Mutex
 	var away error
 	err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+		ctx, cancel := context.WithTimeout(ctx, nodePatience)
+		defer cancel()
 		err := s.checkServer(ctx, node, f)
 		if isUnavailable(err) {
 			mu.Lock()
@@ -76,11 +79,19 @@ func (s *Store) checkMasters(ctx context.Context, cluster *redis.ClusterClient, 
 		}
 		return err
 	})
+	if away != nil {
+		// Another may be in its place, which nothing tells as long as it hangs.
+		cluster.ReloadState(ctx)
+	}
 	if err == nil && !f.answered {
 		return away
 	}
 	return err
 }
+
+// nodePatience is how long a node of a Cluster may take to answer a check, whose
+// caller has time for the others too.
+const nodePatience = 500 * time.Millisecond
 
 var errNotCluster = &UnfitError{
 	Problem: "it is no Cluster, though its URL names one or several servers",

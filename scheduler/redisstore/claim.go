@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/retryd/retryd/scheduler"
 )
 
@@ -53,33 +51,16 @@ func (s *Store) Claim(ctx context.Context, claims []scheduler.Claim) []scheduler
 	if len(calls) == 0 {
 		return out
 	}
-	s.runClaims(ctx, calls)
+	s.runPatiently(ctx, calls, claimPatience)
 	for i, c := range calls {
 		s.settleClaims(ctx, c, parts[i], claims, out)
 	}
 	return out
 }
 
-// runClaims runs the scripts of claims. On a Cluster a node that does not answer
-// would hold up what is due in the shards of all others: it is waited for only so
-// long, and then its claims are repeated, under their ids. The nodes have a pipeline
-// each, since of one that runs out of time the client forgets also what has come.
-func (s *Store) runClaims(ctx context.Context, calls []*call) {
-	if !s.cluster {
-		s.run(ctx, calls...)
-		return
-	}
-	patience := clusterPatience
-	if s.confirms() {
-		patience += confirmTime
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	s.atEachNode(ctx, calls, func(_ redis.UniversalClient, part []*call) { s.run(ctx, part...) })
-}
-
-// clusterPatience is many times what a claim takes.
-const clusterPatience = 250 * time.Millisecond
+// claimPatience is many times what a claim takes. Claims that run out of it are
+// repeated, under their ids.
+const claimPatience = 250 * time.Millisecond
 
 // roomOf is how many tasks the claim's slots hold.
 func roomOf(c *scheduler.Claim) int {

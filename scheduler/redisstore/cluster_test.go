@@ -89,6 +89,80 @@ func TestNodeThatHangsHoldsUpItsOwnShards(t *testing.T) {
 	})
 }
 
+// TestNodeThatHangsTakesNothingOfOthers asks for what two nodes keep while one of them
+// hangs: of the other comes all, and soon.
+func TestNodeThatHangsTakesNothingOfOthers(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, 2, 0)
+	s := newStore(t, redisstore.Config{URL: cluster.URL()})
+	if err := s.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	changes := creations(0, 200)
+	wantDone(t, s.Commit(t.Context(), changes[:100]))
+	freeze(t, cluster.Masters[0])
+	const patient = 2 * time.Second // less than Redis may take to answer
+	for name, ask := range map[string]func(ctx context.Context) (errs []error){
+		"Commit": func(ctx context.Context) (errs []error) {
+			for _, got := range s.Commit(ctx, changes[100:]) {
+				errs = append(errs, got.Err)
+			}
+			return errs
+		},
+		"Load": func(ctx context.Context) (errs []error) {
+			var keys []scheduler.TaskKey
+			for _, c := range changes[:100] {
+				keys = append(keys, c.Key)
+			}
+			for _, got := range s.Load(ctx, keys) {
+				errs = append(errs, got.Err)
+			}
+			return errs
+		},
+		"CheckLeases": func(ctx context.Context) (errs []error) {
+			var checks []scheduler.LeaseCheck
+			for _, c := range changes[:100] {
+				checks = append(checks, scheduler.LeaseCheck{Key: c.Key, Queue: scheduler.QueueKey{Namespace: c.Key.Namespace, Name: c.Task.Spec.Queue}})
+			}
+			for _, got := range s.CheckLeases(ctx, checks) {
+				errs = append(errs, got.Err)
+			}
+			return errs
+		},
+		"Heads": func(ctx context.Context) (errs []error) {
+			first := changes[0]
+			heads, err := s.Heads(ctx, []scheduler.QueueKey{{Namespace: first.Key.Namespace, Name: first.Task.Spec.Queue}})
+			if heads == nil {
+				return []error{err}
+			}
+			for _, headMS := range heads[0] {
+				if headMS != 0 {
+					errs = append(errs, nil)
+				}
+			}
+			return append(errs, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), patient)
+			defer cancel()
+			done, refused := 0, 0
+			for _, err := range ask(ctx) {
+				if err == nil {
+					done++
+					continue
+				}
+				wantKind(t, err, scheduler.KindUnavailable)
+				refused++
+			}
+			if ctx.Err() != nil || done == 0 || refused == 0 {
+				t.Errorf("%d done and %d refused, context %v; want some of each while there is time", done, refused, ctx.Err())
+			}
+		})
+	}
+}
+
 // TestSlotOnTheMove stops a slot's move half-way: what cannot be carried out is
 // not carried out in part, and goes on once the slot has moved. One of the keys
 // that a claim learns from what it reads has moved already.

@@ -36,5 +36,21 @@ func (r *Recent) Read(ctx context.Context, read func() int) (int, error) {
 	return *got, err
 }
 
+// ReadFrom is Read from what may hang, which it does where read returns false.
+func (r *Recent) ReadFrom(ctx context.Context, read func() (int, bool)) (int, error) {
+	got, err := r.kept.read(ctx, "ns", "id", func(ctx context.Context, _, _ string) (*int, error) {
+		n, ok := read()
+		if !ok {
+			<-ctx.Done()
+			return nil, unavailable(ctx.Err())
+		}
+		return &n, nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return *got, nil
+}
+
 // Changed tells of a write.
 func (r *Recent) Changed() { r.kept.changed("ns", "id") }

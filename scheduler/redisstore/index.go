@@ -28,20 +28,25 @@ func (s *Store) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]int
 	parts := (len(queues) + maxPerScript - 1) / maxPerScript
 	heads := make([]*redis.FloatSliceCmd, parts*s.Shards())
 	pauses := make([]*redis.SliceCmd, len(heads))
-	s.pipelined(ctx, len(heads), func(pipe redis.Pipeliner, i int) {
+	keyOf := func(i int) string { return s.keys.heads(i / parts) }
+	s.pipelinedByNode(ctx, len(heads), keyOf, func(pipe redis.Pipeliner, i int) {
 		shard, from := i/parts, i%parts*maxPerScript
 		some := names[from:min(len(names), from+maxPerScript)]
 		heads[i] = pipe.ZMScore(ctx, s.keys.heads(shard), some...)
 		pauses[i] = pipe.HMGet(ctx, s.keys.paused(shard), some...)
 	})
 	var nowMS int64
+	var failed error
+	answered := false
 	for i := range heads {
 		shard, from := i/parts, i%parts*maxPerScript
 		scores, err1 := heads[i].Result()
 		ends, err2 := pauses[i].Result()
 		if err := cmp.Or(err1, err2); err != nil {
-			return nil, s.failure("read the heads", err)
+			failed = s.failure("read the heads", err)
+			continue
 		}
+		answered = true
 		for n, score := range scores {
 			headMS := int64(score)
 			if kept, paused := ends[n].(string); paused && headMS != 0 {
@@ -59,7 +64,10 @@ func (s *Store) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]int
 			out[from+n][shard] = headMS
 		}
 	}
-	return out, nil
+	if !answered {
+		out = nil
+	}
+	return out, failed
 }
 
 // openHead is what Heads tells of a queue's earliest LookMS beside what is kept of its

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 
@@ -18,9 +19,10 @@ import (
 func (s *Store) CheckLeases(ctx context.Context, leases []scheduler.LeaseCheck) []scheduler.LeaseChecked {
 	out := make([]scheduler.LeaseChecked, len(leases))
 	scores := make([]*redis.FloatCmd, len(leases))
-	s.pipelined(ctx, len(leases), func(pipe redis.Pipeliner, i int) {
+	dueOf := func(i int) string { return s.keys.due(s.keys.shardOf(leases[i].Key), leases[i].Queue) }
+	s.pipelinedByNode(ctx, len(leases), dueOf, func(pipe redis.Pipeliner, i int) {
 		l := &leases[i]
-		scores[i] = pipe.ZScore(ctx, s.keys.due(s.keys.shardOf(l.Key), l.Queue), l.Key.ID)
+		scores[i] = pipe.ZScore(ctx, dueOf(i), l.Key.ID)
 	})
 	var doubtful []int
 	for i, cmd := range scores {
@@ -80,4 +82,29 @@ func (s *Store) pipelined(ctx context.Context, n int, add func(pipe redis.Pipeli
 		}
 		_, _ = pipe.Exec(ctx)
 	}
+}
+
+// pipelinedByNode is pipelined for what is told of each shard by itself: on a Cluster a
+// node that hangs is waited for only so long, and takes none of what others answer. key
+// is the one key of a command.
+func (s *Store) pipelinedByNode(ctx context.Context, n int, key func(i int) string, add func(pipe redis.Pipeliner, i int)) {
+	if !s.cluster {
+		s.pipelined(ctx, n, add)
+		return
+	}
+	parts := make(map[redis.UniversalClient][]int)
+	for i := range n {
+		// Where no node is known, the pipeline tells.
+		client, _ := s.nodeFor(ctx, key(i))
+		parts[client] = append(parts[client], i)
+	}
+	ctx, cancel := context.WithTimeout(ctx, nodePatience)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, part := range parts {
+		wg.Go(func() {
+			s.pipelined(ctx, len(part), func(pipe redis.Pipeliner, n int) { add(pipe, part[n]) })
+		})
+	}
+	wg.Wait()
 }

@@ -13,12 +13,11 @@ import (
 func (s *Store) Load(ctx context.Context, keys []scheduler.TaskKey) []scheduler.Loaded {
 	out := make([]scheduler.Loaded, len(keys))
 	cmds := make([]*redis.StringCmd, len(keys))
-	if len(keys) == 1 {
-		cmds[0] = s.client.Get(ctx, s.keys.task(s.keys.shardOf(keys[0]), keys[0]))
+	nameOf := func(i int) string { return s.keys.task(s.keys.shardOf(keys[i]), keys[i]) }
+	if len(keys) == 1 && !s.cluster {
+		cmds[0] = s.client.Get(ctx, nameOf(0))
 	} else {
-		s.pipelined(ctx, len(keys), func(pipe redis.Pipeliner, i int) {
-			cmds[i] = pipe.Get(ctx, s.keys.task(s.keys.shardOf(keys[i]), keys[i]))
-		})
+		s.pipelinedByNode(ctx, len(keys), nameOf, func(pipe redis.Pipeliner, i int) { cmds[i] = pipe.Get(ctx, nameOf(i)) })
 	}
 	for i, cmd := range cmds {
 		record, err := cmd.Result()

@@ -16,6 +16,9 @@ const (
 	// then nobody can have changed it, and the other nodes of a Cluster need not
 	// wait.
 	recentUsableAway = time.Minute
+	// recentPatience is how long a reading may take where there is something to go on
+	// with: a node that hangs should not hold up what others keep.
+	recentPatience = 250 * time.Millisecond
 )
 
 // recentTries is how often a policy is asked for before an attempt that has just
@@ -41,7 +44,8 @@ type recentItem[T any] struct {
 	readAt time.Time
 	// renewing says that a caller is reading it again.
 	renewing bool
-	// awayUntil is until when nobody asks again, after Redis did not answer.
+	// away says that Redis did not answer, and awayUntil until when nobody asks again.
+	away      bool
 	awayUntil time.Time
 }
 
@@ -56,7 +60,7 @@ func (r *recent[T]) read(ctx context.Context, namespace, id string, read func(ct
 	for range recentTries {
 		readAt := time.Now()
 		var rec *T
-		if rec, err = read(ctx, namespace, id); err == nil {
+		if rec, err = r.attempt(ctx, key, read); err == nil {
 			r.put(key, rec, readAt)
 			return rec, nil
 		}
@@ -70,6 +74,24 @@ func (r *recent[T]) read(ctx context.Context, namespace, id string, read func(ct
 	return nil, err
 }
 
+// attempt reads once, with little patience where there is something to go on with.
+func (r *recent[T]) attempt(ctx context.Context, key recentKey, read func(ctx context.Context, namespace, id string) (*T, error)) (*T, error) {
+	if r.kept(key, time.Now()) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, recentPatience)
+		defer cancel()
+	}
+	return read(ctx, key.namespace, key.id)
+}
+
+// kept says whether there is something to go on with while Redis is away.
+func (r *recent[T]) kept(key recentKey, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	item := r.of[key]
+	return item != nil && item.rec != nil && now.Sub(item.readAt) < recentUsableAway
+}
+
 // get returns what may be used, nil when the caller is to read it.
 func (r *recent[T]) get(key recentKey, now time.Time) *T {
 	r.mu.Lock()
@@ -78,8 +100,12 @@ func (r *recent[T]) get(key recentKey, now time.Time) *T {
 	if item == nil || item.rec == nil {
 		return nil
 	}
+	usable := recentUsable
+	if item.away {
+		usable = recentUsableAway
+	}
 	age := now.Sub(item.readAt)
-	if age < recentFresh || (age < recentUsable && item.renewing) || (age < recentUsableAway && now.Before(item.awayUntil)) {
+	if age < recentFresh || (age < usable && (item.renewing || now.Before(item.awayUntil))) {
 		return item.rec
 	}
 	item.renewing = true
@@ -116,7 +142,7 @@ func (r *recent[T]) failed(key recentKey, now time.Time, away bool) *T {
 	if item == nil {
 		return nil
 	}
-	item.renewing = false
+	item.renewing, item.away = false, away
 	usable := recentUsable
 	if away {
 		usable, item.awayUntil = recentUsableAway, now.Add(recentFresh)

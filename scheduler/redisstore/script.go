@@ -186,6 +186,27 @@ func (s *Store) run(ctx context.Context, calls ...*call) {
 	s.runAt(ctx, s.client, calls, nil)
 }
 
+// runPatiently is run for what is repeated when it was not answered. On a Cluster a
+// node that hangs would hold up what is kept in the shards of all others: it is waited
+// for only so long. The nodes have a pipeline each, since of one that runs out of time
+// the client forgets also what has come.
+func (s *Store) runPatiently(ctx context.Context, calls []*call, patience time.Duration) {
+	if !s.cluster {
+		s.run(ctx, calls...)
+		return
+	}
+	if s.confirms() {
+		patience += confirmTime
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if len(calls) == 1 {
+		s.run(ctx, calls[0])
+		return
+	}
+	s.atEachNode(ctx, calls, func(_ redis.UniversalClient, part []*call) { s.run(ctx, part...) })
+}
+
 // runAt runs the calls in one pipeline to a server, or to whichever each belongs to.
 // A script that the server has forgotten is sent again with its text, which a
 // pipeline does not do by itself. When confirm is set, its replicas are to confirm
