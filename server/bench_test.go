@@ -3,9 +3,12 @@ package server_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -13,20 +16,64 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/internal/telemetry"
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/scheduler/memstore"
 	"github.com/retryd/retryd/server"
 )
 
-// benchSite is a server on loopback, as quiet as one in production.
-func benchSite(b *testing.B) retryv1.RetryServiceClient {
+// onBenchSites runs a benchmark on a server that nobody looks on at, on one with
+// metrics, and on one that logs its decisions besides.
+func onBenchSites(b *testing.B, bench func(b *testing.B, client retryv1.RetryServiceClient)) {
 	b.Helper()
 	log := slog.New(slog.DiscardHandler)
-	sched, err := scheduler.New(memstore.New(memstore.Config{}), scheduler.Config{Log: log})
+	metrics := func() (scheduler.Observer, server.Config) {
+		m := telemetry.New(telemetry.Config{Log: log})
+		return m.Tasks, server.Config{Calls: m.Calls(), Streams: m.Streams()}
+	}
+	run := func(name string, watch func(b *testing.B) (scheduler.Observer, server.Config)) {
+		b.Run(name, func(b *testing.B) {
+			observer, cfg := watch(b)
+			client := benchSite(b, observer, cfg)
+			began := cpuTime(b)
+			bench(b, client)
+			b.ReportMetric(float64(cpuTime(b)-began)/float64(b.N), "cpu-ns/op")
+		})
+	}
+	run("bare", func(*testing.B) (scheduler.Observer, server.Config) { return nil, server.Config{} })
+	run("metrics", func(*testing.B) (scheduler.Observer, server.Config) { return metrics() })
+	run("metrics+logs", func(b *testing.B) (scheduler.Observer, server.Config) {
+		lines := telemetry.NewLogBuffer(io.Discard)
+		var written sync.WaitGroup
+		ctx, cancel := context.WithCancel(context.Background())
+		written.Go(func() { _ = lines.Run(ctx) })
+		b.Cleanup(func() { cancel(); written.Wait() })
+		tasks, cfg := metrics()
+		return scheduler.Observers(tasks, telemetry.NewDecisionLog(lines, false)), cfg
+	})
+}
+
+// cpuTime is what this process has used of the processor, in nanoseconds: it tells more
+// than the clock where others use it too.
+func cpuTime(b *testing.B) int64 {
+	b.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return used.Utime.Nano() + used.Stime.Nano()
+}
+
+// benchSite is a server on loopback, as quiet as one in production.
+func benchSite(b *testing.B, observer scheduler.Observer, cfg server.Config) retryv1.RetryServiceClient {
+	b.Helper()
+	log := slog.New(slog.DiscardHandler)
+	sched, err := scheduler.New(memstore.New(memstore.Config{}), scheduler.Config{Log: log, Observer: observer})
 	if err != nil {
 		b.Fatal(err)
 	}
-	srv, err := server.New(server.Config{Log: log, DrainTimeout: time.Second}, sched)
+	cfg.Log, cfg.DrainTimeout = log, time.Second
+	srv, err := server.New(cfg, sched)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -61,8 +108,9 @@ func benchSite(b *testing.B) retryv1.RetryServiceClient {
 
 // BenchmarkReportFailure reports the first failure of a new task, each from one
 // of 64 callers at once.
-func BenchmarkReportFailure(b *testing.B) {
-	client := benchSite(b)
+func BenchmarkReportFailure(b *testing.B) { onBenchSites(b, benchReportFailure) }
+
+func benchReportFailure(b *testing.B, client retryv1.RetryServiceClient) {
 	payload := make([]byte, 256)
 	var n atomic.Int64
 	b.ReportAllocs()
@@ -83,8 +131,9 @@ func BenchmarkReportFailure(b *testing.B) {
 }
 
 // BenchmarkSubscribe hands tasks out on one stream and takes their successes.
-func BenchmarkSubscribe(b *testing.B) {
-	client := benchSite(b)
+func BenchmarkSubscribe(b *testing.B) { onBenchSites(b, benchSubscribe) }
+
+func benchSubscribe(b *testing.B, client retryv1.RetryServiceClient) {
 	payload := make([]byte, 256)
 	for from := 0; from < b.N; from += 1000 {
 		req := &retryv1.BatchReportRequest{}

@@ -25,27 +25,27 @@ type watch struct {
 // newWatch makes the log and the metrics of a valid configuration. The log goes to w.
 func newWatch(cfg config, w io.Writer) *watch {
 	lines := telemetry.NewLogBuffer(w)
-	log := slog.New(newLogHandler(cfg, lines.Direct()))
+	log := newLog(cfg, lines.Direct())
 	out := &watch{
 		log: log, lines: lines,
 		metrics: telemetry.New(telemetry.Config{Log: log, Version: version(), Queues: cfg.metricsQueues, Lines: lines}),
 	}
-	if cfg.logDecisions {
-		out.decisions = telemetry.NewDecisionLog(newLogHandler(cfg, lines))
+	if cfg.logDecisions && log.Enabled(context.Background(), slog.LevelInfo) {
+		out.decisions = telemetry.NewDecisionLog(lines, cfg.logFormat == "json")
 	}
 	return out
 }
 
-// newLogHandler writes lines in the form that a valid configuration asks for.
-func newLogHandler(cfg config, w io.Writer) slog.Handler {
+// newLog returns the daemon's log, as a valid configuration asks for it.
+func newLog(cfg config, w io.Writer) *slog.Logger {
 	var level slog.Level
 	// The level was checked with the rest of the configuration.
 	_ = level.UnmarshalText([]byte(cfg.logLevel))
 	opts := &slog.HandlerOptions{Level: level}
 	if cfg.logFormat == "json" {
-		return slog.NewJSONHandler(w, opts)
+		return slog.New(slog.NewJSONHandler(w, opts))
 	}
-	return slog.NewTextHandler(w, opts)
+	return slog.New(slog.NewTextHandler(w, opts))
 }
 
 // observer is told what becomes of tasks.

@@ -2,7 +2,7 @@ package telemetry
 
 import (
 	"context"
-	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/retryd/retryd/policy"
@@ -10,94 +10,107 @@ import (
 	"github.com/retryd/retryd/server"
 )
 
-// DecisionLog writes a line for every decision, for every task that dies without one,
-// and for every report that is refused. It is a [scheduler.Observer]. No line holds a
-// payload, a message, a key or a token.
-type DecisionLog struct{ to slog.Handler }
+// DecisionLog writes a line at level info for every decision, for every task that dies
+// without one, and for every report that is refused. It is a [scheduler.Observer]. No
+// line holds a payload, a message, a key or a token.
+type DecisionLog struct {
+	to   *LogBuffer
+	json bool
+	// lines are those that have been written, whose room is used again.
+	lines sync.Pool
+}
 
 var _ scheduler.Observer = (*DecisionLog)(nil)
 
-// NewDecisionLog returns one that writes to a handler, or nil where the handler takes
-// nothing at level info, at which decisions are.
-func NewDecisionLog(to slog.Handler) scheduler.Observer {
-	if !to.Enabled(context.Background(), slog.LevelInfo) { //nolint:forbidigo // no handler of slog asks for more
-		return nil
-	}
-	return &DecisionLog{to}
-}
+// NewDecisionLog returns one that writes text, or JSON.
+func NewDecisionLog(to *LogBuffer, json bool) *DecisionLog { return &DecisionLog{to: to, json: json} }
 
 // Reported implements [scheduler.Observer].
-func (l *DecisionLog) Reported(ctx context.Context, e scheduler.ReportEvent) {
+func (l *DecisionLog) Reported(_ context.Context, e scheduler.ReportEvent) {
 	if e.Report.Failure != nil && e.Effective() {
-		l.decided(ctx, &e)
+		l.decided(&e)
 	}
 	if e.Err != nil {
-		l.refused(ctx, &e)
+		l.refused(&e)
 	}
 }
 
-func (l *DecisionLog) decided(ctx context.Context, e *scheduler.ReportEvent) {
+// begin begins a line, which write writes.
+func (l *DecisionLog) begin(msg string) *line {
+	to, ok := l.lines.Get().(*line)
+	if !ok {
+		to = &line{json: l.json}
+	}
+	to.buf = to.buf[:0]
+	to.begin(time.Now(), msg)
+	return to
+}
+
+func (l *DecisionLog) write(to *line) {
+	l.to.add(to.end())
+	l.lines.Put(to)
+}
+
+func (l *DecisionLog) decided(e *scheduler.ReportEvent) {
 	rec := &e.Answer.Record
 	d := &rec.Decision
-	var attrs [14]slog.Attr
-	a := append(attrs[:0],
-		slog.String("namespace", e.Report.Namespace),
-		slog.String("task", e.Answer.TaskID),
-		slog.Int("attempt", rec.Attempt),
-		slog.String("action", d.Action.String()),
-		slog.String("reason", d.Reason.String()),
-	)
+	to := l.begin("decision")
+	to.str("namespace", e.Report.Namespace)
+	to.str("task", e.Answer.TaskID)
+	to.num("attempt", int64(rec.Attempt))
+	to.str("action", d.Action.String())
+	to.str("reason", d.Reason.String())
 	if d.Action == policy.ActionRetry {
-		a = append(a, slog.Int64("delay_ms", d.DelayMS))
+		to.num("delay_ms", d.DelayMS)
 	}
-	if d.HoldCondition != "" {
-		a = append(a, slog.String("condition", d.HoldCondition))
+	to.optional("condition", d.HoldCondition)
+	to.failure(&rec.Failure)
+	to.optional("policy", rec.Policy)
+	to.optional("rule", d.Rule)
+	if e.Task != nil {
+		to.optional("queue", e.Task.Spec.Queue)
 	}
-	a = appendError(a, &rec.Failure)
-	if rec.Policy != "" {
-		a = append(a, slog.String("policy", rec.Policy))
-	}
-	if d.Rule != "" {
-		a = append(a, slog.String("rule", d.Rule))
-	}
-	if e.Task != nil && e.Task.Spec.Queue != "" {
-		a = append(a, slog.String("queue", e.Task.Spec.Queue))
-	}
-	l.write(ctx, "decision", a)
+	l.write(to)
 }
 
-// appendError adds what a failure is told apart by.
-func appendError(a []slog.Attr, f *policy.Failure) []slog.Attr {
-	a = append(a, slog.String("cause", f.Cause.String()))
+// optional adds a text where there is one.
+func (l *line) optional(key, value string) {
+	if value != "" {
+		l.str(key, value)
+	}
+}
+
+// failure adds what a failure is told apart by.
+func (l *line) failure(f *policy.Failure) {
+	l.str("cause", f.Cause.String())
 	switch f.Cause {
 	case policy.CauseHTTP:
-		a = append(a, slog.Int("http_status", f.HTTPStatus))
+		l.num("http_status", int64(f.HTTPStatus))
 	case policy.CauseGRPC:
-		a = append(a, slog.Int("grpc_code", f.GRPCCode))
+		l.num("grpc_code", int64(f.GRPCCode))
 	case policy.CauseConnection:
-		a = append(a, slog.String("connection", f.ConnectionKind.String()))
+		l.str("connection", f.ConnectionKind.String())
 	case policy.CauseOutcome:
-		a = append(a, slog.String("outcome", f.Outcome))
+		l.str("outcome", f.Outcome)
 	default:
 	}
-	if f.Code != "" {
-		a = append(a, slog.String("code", f.Code))
-	}
-	return a
+	l.optional("code", f.Code)
 }
 
-func (l *DecisionLog) refused(ctx context.Context, e *scheduler.ReportEvent) {
+func (l *DecisionLog) refused(e *scheduler.ReportEvent) {
 	kind := "success"
 	if e.Report.Failure != nil {
 		kind = "failure"
 	}
-	l.write(ctx, "report refused", []slog.Attr{
-		slog.String("namespace", cut(e.Report.Namespace)),
-		slog.String("task", cut(e.Report.ID)),
-		slog.Int("attempt", e.Report.Attempt),
-		slog.String("kind", kind),
-		slog.String("reason", server.Reason(e.Err)),
-	})
+	to := l.begin("report refused")
+	to.optional("namespace", cut(e.Report.Namespace))
+	to.optional("task", cut(e.Report.ID))
+	if e.Report.Attempt != 0 {
+		to.num("attempt", int64(e.Report.Attempt))
+	}
+	to.str("kind", kind)
+	to.str("reason", server.Reason(e.Err))
+	l.write(to)
 }
 
 // maxName is how much of a name is logged that has not been checked.
@@ -113,22 +126,14 @@ func (l *DecisionLog) LeaseExpired(*scheduler.Task) {}
 
 // Died implements [scheduler.Observer].
 func (l *DecisionLog) Died(t *scheduler.Task) {
-	//nolint:forbidigo // it is told of no call
-	l.write(context.Background(), "task died", []slog.Attr{
-		slog.String("namespace", t.Key.Namespace),
-		slog.String("task", t.Key.ID),
-		slog.Int("attempt", t.Attempt),
-		slog.String("action", policy.ActionDeadLetter.String()),
-		slog.String("reason", t.DeadReason.String()),
-		slog.Int("lease_expiries", t.Expiries),
-		slog.String("policy", t.Spec.Policy),
-		slog.String("queue", t.Spec.Queue),
-	})
-}
-
-// write writes a line, without looking up where in the code it comes from.
-func (l *DecisionLog) write(ctx context.Context, msg string, attrs []slog.Attr) {
-	r := slog.NewRecord(time.Now(), slog.LevelInfo, msg, 0)
-	r.AddAttrs(attrs...)
-	_ = l.to.Handle(ctx, r) // it writes to a LogBuffer, which does not fail
+	to := l.begin("task died")
+	to.str("namespace", t.Key.Namespace)
+	to.str("task", t.Key.ID)
+	to.num("attempt", int64(t.Attempt))
+	to.str("action", policy.ActionDeadLetter.String())
+	to.str("reason", t.DeadReason.String())
+	to.num("lease_expiries", int64(t.Expiries))
+	to.optional("policy", t.Spec.Policy)
+	to.optional("queue", t.Spec.Queue)
+	l.write(to)
 }

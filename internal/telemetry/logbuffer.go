@@ -39,13 +39,13 @@ func NewLogBuffer(w io.Writer) *LogBuffer {
 	return &LogBuffer{w: w, full: make(chan struct{}, 1)}
 }
 
-// Write takes a line, or drops it where too much waits already. It never fails.
-func (b *LogBuffer) Write(line []byte) (int, error) {
+// add takes a line, or drops it where too much waits already.
+func (b *LogBuffer) add(line []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.buf)+len(line) > maxBuffered {
 		b.dropped.Add(1)
-		return len(line), nil
+		return
 	}
 	b.buf = append(b.buf, line...)
 	if len(b.buf) >= flushBytes {
@@ -54,7 +54,6 @@ func (b *LogBuffer) Write(line []byte) (int, error) {
 		default:
 		}
 	}
-	return len(line), nil
 }
 
 // Dropped is how many lines have been dropped.

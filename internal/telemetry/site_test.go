@@ -77,7 +77,7 @@ func newSite(t *testing.T, open func(m *telemetry.Metrics) scheduler.Store) *sit
 	s := &site{t: t, log: &bytes.Buffer{}}
 	s.lines = telemetry.NewLogBuffer(s.log)
 	s.metrics = telemetry.New(telemetry.Config{Log: log, Version: "test", Queues: 10, Lines: s.lines})
-	decisions := telemetry.NewDecisionLog(slog.NewTextHandler(s.lines, nil))
+	decisions := telemetry.NewDecisionLog(s.lines, false)
 	sched, err := scheduler.New(open(s.metrics), scheduler.Config{Log: log, Observer: scheduler.Observers(s.metrics.Tasks, decisions)})
 	if err != nil {
 		t.Fatal(err)
