@@ -91,11 +91,14 @@ func parse(args []string, errOut io.Writer) (*settings, error) {
 	flags.StringVar(&s.out, "out", "out", "`directory` for what is found")
 	flags.Float64Var(&s.scale, "scale", 1, "factor for all sizes; other than 1 only tries the harness out")
 	flags.IntVar(&s.runtime.GOGC, "gogc", 400, "GOGC of all processes written in Go")
+	watched := flags.String("watched", "", "more `arguments` of retryd serve in W10, separated by spaces, such as \"--access bench.yaml\"")
+	flags.StringVar(&s.runtime.Token, "token", "", "bearer `token` of the calls in W10")
 	flags.StringVar(&s.runtime.MemoryLimit, "gomemlimit", "2GiB", "GOMEMLIMIT of all processes written in Go")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
 	s.sel.Works, s.sel.Systems = list(*only), list(*systems)
+	s.runtime.Watched = strings.Fields(*watched)
 	var errs []error
 	if flags.NArg() > 0 {
 		errs = append(errs, fmt.Errorf("it takes no arguments, not %q", flags.Args()))
@@ -150,7 +153,7 @@ func measure(ctx context.Context, s *settings, out, errOut io.Writer) error {
 	res := runner.Run(ctx, cases, s.rounds)
 	res.Settings = map[string]string{
 		"GOGC": strconv.Itoa(s.runtime.GOGC), "GOMEMLIMIT": s.runtime.MemoryLimit,
-		"full": strconv.FormatBool(s.sel.Full), "scale": strconv.FormatFloat(s.scale, 'g', -1, 64),
+		"watched": strings.Join(s.runtime.Watched, " "), "full": strconv.FormatBool(s.sel.Full), "scale": strconv.FormatFloat(s.scale, 'g', -1, 64),
 	}
 	maps.Copy(res.Settings, stage.Settings())
 	maps.Copy(res.Settings, system.Settings())

@@ -61,7 +61,7 @@ func newDaemon(ctx context.Context, cfg config, store scheduler.Store, opts serv
 	d.quotas = &quotaFile{path: cfg.quotas, log: log, sched: d.sched, text: text}
 	opts.Log, opts.DrainTimeout, opts.Version = log, cfg.drainTimeout.value, version()
 	opts.MaxConnections, opts.MaxStreams = cfg.maxConnections, cfg.maxStreams
-	opts.Calls, opts.Streams = watch.metrics.Calls(), watch.metrics.Streams()
+	watch.calls(&opts)
 	if d.tracing != nil {
 		opts.Tracer = d.tracing
 	}

@@ -111,7 +111,7 @@ func (c *serveConfig) prepare(watch *watch) (*redisstore.Store, []policy.Policy,
 	errs = append(errs, err)
 	store, err := redisstore.New(redisstore.Config{
 		URL: c.redisURL, Login: login, TLS: c.security.redis(), Prefix: c.redisPrefix, Shards: c.shards,
-		Durability: level, Replicas: replicas, Log: watch.log, Observer: watch.metrics.Redis(),
+		Durability: level, Replicas: replicas, Log: watch.log, Observer: watch.redis(),
 	})
 	if err != nil {
 		errs = append(errs, fmt.Errorf("%s, %s, %s: %w", setting("redis-url"), setting("redis-prefix"), setting("shards"), err))

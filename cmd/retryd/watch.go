@@ -9,6 +9,8 @@ import (
 
 	"github.com/retryd/retryd/internal/telemetry"
 	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/scheduler/redisstore"
+	"github.com/retryd/retryd/server"
 )
 
 // watch is what looks on at a daemon: its log and its metrics.
@@ -20,6 +22,9 @@ type watch struct {
 	decisions scheduler.Observer
 	metrics   *telemetry.Metrics
 	queues    *telemetry.Queues
+	// scraped is whether there is a port at which metrics can be read. Where there is
+	// none, nothing is counted.
+	scraped bool
 }
 
 // newWatch makes the log and the metrics of a valid configuration. The log goes to w.
@@ -27,7 +32,7 @@ func newWatch(cfg config, w io.Writer) *watch {
 	lines := telemetry.NewLogBuffer(w)
 	log := newLog(cfg, lines.Direct())
 	out := &watch{
-		log: log, lines: lines,
+		log: log, lines: lines, scraped: cfg.adminListen != "",
 		metrics: telemetry.New(telemetry.Config{Log: log, Version: version(), Queues: cfg.metricsQueues, Lines: lines}),
 	}
 	if cfg.logDecisions && log.Enabled(context.Background(), slog.LevelInfo) {
@@ -48,9 +53,27 @@ func newLog(cfg config, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, opts))
 }
 
-// observer is told what becomes of tasks.
+// observer is told what becomes of tasks, nil where nobody wants to know.
 func (w *watch) observer() scheduler.Observer {
+	if !w.scraped {
+		return w.decisions
+	}
 	return scheduler.Observers(w.metrics.Tasks, w.decisions)
+}
+
+// redis is told of calls to Redis, nil where nobody wants to know.
+func (w *watch) redis() redisstore.Observer {
+	if !w.scraped {
+		return nil
+	}
+	return w.metrics.Redis()
+}
+
+// calls has the metrics look on at what a server answers.
+func (w *watch) calls(opts *server.Config) {
+	if w.scraped {
+		opts.Calls, opts.Streams = w.metrics.Calls(), w.metrics.Streams()
+	}
 }
 
 // watch has the metrics tell of a daemon.

@@ -54,6 +54,8 @@ const (
 	// reportTime is how long a system reports: as many as it can, so that none has
 	// to be given a size of its own.
 	reportTime = 2 * time.Second
+	// watchedTime is how long two of which one may be a tenth slower report.
+	watchedTime = 5 * time.Second
 	// limit ends the measured part of a run. Those of asynq's defaults come near it,
 	// who look only every 5 s for what has fallen due.
 	limit = 20 * time.Second
@@ -61,6 +63,13 @@ const (
 
 func report(callers, batch int) work.Job {
 	return work.Job{Kind: work.Report, Callers: callers, Batch: batch, Time: reportTime}
+}
+
+// reportFor is report of one a call, for a time of its own.
+func reportFor(callers int, d time.Duration) work.Job {
+	job := report(callers, 1)
+	job.Time = d
+	return job
 }
 
 func drain(inFlight int) work.Job {
@@ -88,6 +97,7 @@ func Cases(full bool) []Case {
 	peers := []string{system.Asynq, system.BullMQ, system.River, system.Beanstalkd, system.Faktory}
 	only := []string{system.Retryd}
 	stream := []string{system.RetrydStream}
+	watched := []string{system.RetrydBare, system.RetrydWatched}
 	one := func(id, title string, job work.Job, systems ...[]string) Case {
 		return Case{ID: id, Systems: join(systems...), Steps: []Step{{ID: id, Title: title, Job: job}}}
 	}
@@ -125,6 +135,8 @@ func Cases(full bool) []Case {
 			{ID: "W6-first", Title: "bytes per task that succeeded at its first attempt", Job: bytesOf(work.Finish), Bytes: true},
 			{ID: "W6-ended", Title: "bytes per task that succeeded at its second attempt", Job: drain(64), Bytes: true},
 		}},
+		one("W10-unary", "W1-256 for longer, with nothing that looks on, and with metrics, logs and access control", reportFor(256, watchedTime), watched),
+		one("W10-stream", "W2-256, with nothing that looks on, and with metrics, logs and access control", drain(256), watched),
 		long(one("W2-stream", "W2-256 by a bare stream, without the Go client's worker", drain(256), stream)),
 		long(one("W4-handed", "W4 with the first attempt handed out by retryd too", loop(work.HandedLoop), only)),
 		on("W7", "3 replicas", stage.Options{Replicas: 3}, report(256, 1), drain(256)),

@@ -90,7 +90,7 @@ func (r *Runner) runCase(ctx context.Context, c *Case, name string, round int) [
 	}
 	for _, step := range c.Steps {
 		job := r.sized(step.Job)
-		job.System, job.Addr, job.First = name, s.Addr, first
+		job.System, job.Addr, job.Token, job.First = name, s.Addr, s.Token, first
 		sample, err := r.measure(ctx, s, step, &job)
 		if err != nil {
 			fail(step.ID, err)
@@ -125,7 +125,7 @@ func (r *Runner) sized(job work.Job) work.Job {
 
 // fill puts tasks that are not measured.
 func (r *Runner) fill(ctx context.Context, s *stage.Stage, name string, job work.Job) (*work.Result, error) {
-	job.System, job.Addr, job.Callers, job.Batch = name, s.Addr, batchCallers, batch
+	job.System, job.Addr, job.Token, job.Callers, job.Batch = name, s.Addr, s.Token, batchCallers, batch
 	l, err := startLoad(ctx, s, &job)
 	if err != nil {
 		return nil, err

@@ -53,6 +53,13 @@ func against(step, otherStep, other string, f figure) func(d *data) Spread {
 	}
 }
 
+// watched is the rate of the product that is watched over that of the one that is not.
+func watched(step string) func(d *data) Spread {
+	return func(d *data) Spread {
+		return ratios(d.rounds(step, system.RetrydWatched, rate), d.rounds(step, system.RetrydBare, rate))
+	}
+}
+
 // quicker is how many times as long another takes as the product.
 func quicker(step, other string) func(d *data) Spread {
 	return func(d *data) Spread {
@@ -109,6 +116,8 @@ func targets() []target {
 		target{text: "W6: bytes per pending task over asynq's", reached: against("W6-pending", "W6-pending", system.Asynq, bytes), atMost: 0.9},
 		target{text: "W6: bytes per task ended at its first attempt", reached: of("W6-first", bytes), atMost: 300},
 		target{text: "W6: bytes per task ended at its second attempt", reached: of("W6-ended", bytes), atMost: 300},
+		target{text: "W10, one a call: rate with metrics, logs and access control over that without", reached: watched("W10-unary"), atLeast: 0.9},
+		target{text: "W10, stream: rate with metrics, logs and access control over that without", reached: watched("W10-stream"), atLeast: 0.95},
 		target{text: "Redis CPU in batches: us a report", reached: of("W1-batch", cpu("redis")), atMost: 12},
 		target{text: "Redis CPU, 64 in flight: us a hand-out with its outcome", reached: of("W2-64", cpu("redis")), atMost: 16},
 		target{text: "Redis CPU, 256 in flight: us a hand-out with its outcome", reached: of("W2-256", cpu("redis")), atMost: 16},

@@ -33,6 +33,8 @@ type Options struct {
 type Stage struct {
 	// Addr says where they are.
 	Addr map[string]string
+	// Token is what calls have to bear, empty for none.
+	Token string
 
 	system  string
 	tools   *Tools
@@ -41,6 +43,8 @@ type Stage struct {
 	pg      *postgresServer
 	others  []*proc.Process
 	stopped bool
+	// scrapers read the metrics of those that are watched.
+	scrapers []*scraper
 }
 
 // Open starts the servers of a system.
@@ -72,7 +76,7 @@ func (s *Stage) start(ctx context.Context, opts Options) error {
 		return err
 	}
 	switch s.system {
-	case system.Retryd, system.RetrydStream:
+	case system.Retryd, system.RetrydStream, system.RetrydBare, system.RetrydWatched:
 		return s.startRetryd(ctx, opts)
 	case system.GRPCAsynq, system.GRPCScript:
 		return s.startFloor(ctx)
@@ -133,9 +137,20 @@ func (s *Stage) startRetryd(ctx context.Context, opts Options) error {
 		if err != nil {
 			return err
 		}
-		args := []string{
-			"serve", "--listen", addr, "--admin-listen", "", "--redis-url", "redis://" + s.redis.addr,
-			"--shards", strconv.Itoa(opts.Shards),
+		args := []string{"serve", "--listen", addr, "--redis-url", "redis://" + s.redis.addr, "--shards", strconv.Itoa(opts.Shards)}
+		switch s.system {
+		case system.RetrydWatched:
+			admin, err := proc.FreeAddr(ctx)
+			if err != nil {
+				return err
+			}
+			args = append(append(args, "--admin-listen", admin), s.tools.runtime.Watched...)
+			s.Token = s.tools.runtime.Token
+			s.scrapers = append(s.scrapers, startScraper(ctx, admin))
+		case system.RetrydBare:
+			args = append(args, "--admin-listen", "", "--log-decisions=false")
+		default:
+			args = append(args, "--admin-listen", "")
 		}
 		name := "server"
 		if i > 0 {
@@ -246,6 +261,9 @@ func (s *Stage) Close() error {
 	}
 	s.stopped = true
 	var errs []error
+	for _, sc := range s.scrapers {
+		errs = append(errs, sc.stop())
+	}
 	for _, p := range s.others {
 		errs = append(errs, p.Stop())
 	}

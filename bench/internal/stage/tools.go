@@ -22,6 +22,10 @@ type Runtime struct {
 	GOGC int `json:"gogc"`
 	// MemoryLimit is GOMEMLIMIT, such as "1GiB".
 	MemoryLimit string `json:"gomemlimit"`
+	// Watched are more arguments of `retryd serve` where it is watched, such as
+	// --access FILE, and Token is what calls then bear.
+	Watched []string `json:"watched,omitempty"`
+	Token   string   `json:"-"`
 }
 
 // Tools are the programs that stages are made of. What cannot be had is left out,
@@ -69,7 +73,7 @@ func NewTools(ctx context.Context, systems []string, runtime Runtime) (*Tools, e
 func (t *Tools) prepare(ctx context.Context, name string) error {
 	var err error
 	switch name {
-	case system.Retryd, system.RetrydStream:
+	case system.Retryd, system.RetrydStream, system.RetrydBare, system.RetrydWatched:
 		if t.retryd == "" {
 			err = t.build(ctx)
 		}

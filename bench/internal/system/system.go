@@ -14,6 +14,11 @@ const (
 	Retryd = "retryd"
 	// RetrydStream is the product with bare Subscribe streams.
 	RetrydStream = "retryd-stream"
+	// RetrydBare is the product with nothing that looks on: neither metrics nor lines of
+	// decisions; RetrydWatched has both, is scraped,
+	// and has the arguments besides that the harness was given for it.
+	RetrydBare    = "retryd-bare"
+	RetrydWatched = "retryd-watched"
 	// Echo answers reports over gRPC and keeps nothing.
 	Echo = "grpc-echo"
 	// GRPCAsynq has a gRPC handler that calls asynq.Enqueue.
@@ -59,6 +64,9 @@ var drivers = map[string]work.Open{
 	AsynqBest:    openAsynqBest,
 	River:        openRiver,
 	Beanstalkd:   openBeanstalkd,
+
+	RetrydBare:    openRetryd,
+	RetrydWatched: openRetryd,
 }
 
 // Open connects the driver of the job's system.

@@ -53,6 +53,8 @@ type Job struct {
 	Limit time.Duration `json:"limit_ns"`
 	// Addr says where the servers are, by name.
 	Addr map[string]string `json:"addr"`
+	// Token is what calls bear, empty for none.
+	Token string `json:"token,omitempty"`
 }
 
 // Result is what came of a job.
