@@ -43,6 +43,7 @@ func onBenchSites(b *testing.B, bench func(b *testing.B, client retryv1.RetrySer
 	run("bare", func(*testing.B) (scheduler.Observer, server.Config) { return nil, server.Config{} })
 	run("metrics", func(*testing.B) (scheduler.Observer, server.Config) { return metrics() })
 	run("metrics+logs", func(b *testing.B) (scheduler.Observer, server.Config) {
+		b.Helper()
 		lines := telemetry.NewLogBuffer(io.Discard)
 		var written sync.WaitGroup
 		ctx, cancel := context.WithCancel(context.Background())
@@ -111,6 +112,7 @@ func benchSite(b *testing.B, observer scheduler.Observer, cfg server.Config) ret
 func BenchmarkReportFailure(b *testing.B) { onBenchSites(b, benchReportFailure) }
 
 func benchReportFailure(b *testing.B, client retryv1.RetryServiceClient) {
+	b.Helper()
 	payload := make([]byte, 256)
 	var n atomic.Int64
 	b.ReportAllocs()
@@ -134,6 +136,7 @@ func benchReportFailure(b *testing.B, client retryv1.RetryServiceClient) {
 func BenchmarkSubscribe(b *testing.B) { onBenchSites(b, benchSubscribe) }
 
 func benchSubscribe(b *testing.B, client retryv1.RetryServiceClient) {
+	b.Helper()
 	payload := make([]byte, 256)
 	for from := 0; from < b.N; from += 1000 {
 		req := &retryv1.BatchReportRequest{}
