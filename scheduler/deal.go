@@ -21,6 +21,8 @@ type dealt struct {
 	q     *queue
 	// dealtAt is when the queue and shard was dealt to before.
 	dealtAt uint64
+	// use is what is known of the namespace's use of its quota, nil where it has none.
+	use *namespaceUse
 	// taken is how many tasks the claim has taken that were not leased before.
 	taken int
 }
@@ -124,9 +126,26 @@ func (d *dispatcher) dealHands(hands []*hand) []*dealt {
 	}
 	takeTurns(hands)
 	hands = d.bound(hands)
+	d.partition(hands, func() { d.dealOut(hands) })
+	// Few are not to wait until many are handed out.
+	slices.SortStableFunc(hands, func(a, b *hand) int { return cmp.Compare(len(a.picks), len(b.picks)) })
+	var claims []*dealt
+	for _, h := range hands {
+		if len(h.picks) > 0 {
+			sh := &h.q.shards[h.shard]
+			sh.notedMS, sh.repaused = 0, false
+			h.q.claims++
+			claims = append(claims, h.claim(d.s.replica))
+		}
+	}
+	return claims
+}
+
+// dealOut deals to hands for as long as there is credit.
+func (d *dispatcher) dealOut(hands []*hand) {
 	// Everything has something before a backlog has much.
 	for _, h := range hands {
-		if h.turn == 0 || h.share() == 1 {
+		if len(h.picks) == 0 && (h.turn == 0 || h.share() == 1) {
 			d.give(h, 1)
 		}
 	}
@@ -140,18 +159,6 @@ func (d *dispatcher) dealHands(hands []*hand) []*dealt {
 		}
 		playing = still
 	}
-	// Few are not to wait until many are handed out.
-	slices.SortStableFunc(hands, func(a, b *hand) int { return cmp.Compare(len(a.picks), len(b.picks)) })
-	var claims []*dealt
-	for _, h := range hands {
-		if len(h.picks) > 0 {
-			sh := &h.q.shards[h.shard]
-			sh.notedMS, sh.repaused = 0, false
-			h.q.claims++
-			claims = append(claims, h.claim(d.s.replica))
-		}
-	}
-	return claims
 }
 
 // takeTurns puts hands in the order in which they are dealt to: each queue's
@@ -179,7 +186,7 @@ func takeTurns(hands []*hand) {
 // give deals up to n more to a hand, and says whether it may be dealt to again.
 func (d *dispatcher) give(h *hand, n int) bool {
 	for range n {
-		if len(h.picks) == maxPerTurn || h.q.namespace.room == 0 || d.roundLeft == 0 {
+		if len(h.picks) == maxPerTurn || h.q.namespace.room == 0 || h.q.namespace.part == 0 || d.roundLeft == 0 {
 			return false
 		}
 		sub := h.q.pick()
@@ -210,7 +217,7 @@ const backlogShare = 32
 // claim is what the hand has been dealt as a claim: a slot for each run of picks
 // of the same subscription.
 func (h *hand) claim(replica string) *dealt {
-	c := &dealt{q: h.q, dealtAt: h.dealtAt, claim: Claim{
+	c := &dealt{q: h.q, dealtAt: h.dealtAt, use: h.q.namespace.use, claim: Claim{
 		ID: rand.Uint64(), Replica: replica, Queue: h.q.key, Shard: h.shard, Nonces: nonces(len(h.picks)),
 	}}
 	for i, sub := range h.picks {
@@ -352,7 +359,10 @@ func (d *dispatcher) settleDeal(c *dealt) {
 		sub.reserved -= c.claim.Slots[i].Count
 		undone += c.claim.Slots[i].Count
 	}
-	d.s.quotas.leased(c.q.key.Namespace, c.taken-undone)
+	if c.use != nil {
+		c.use.leases.added.Add(int64(c.taken))
+		c.use.leases.reserved.Add(int64(-undone))
+	}
 	c.q.claims--
 	d.dropIfIdle(c.q)
 }

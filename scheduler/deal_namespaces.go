@@ -21,8 +21,12 @@ type namespaceTurn struct {
 	queues int
 	// dealtAt is the number of the dealing that was the last for it.
 	dealtAt uint64
-	// room is how many more attempts its quota lets out in the round under way.
+	// room is how many more attempts its quota lets out in the round under way, part how
+	// many more it is given before the others have had theirs.
 	room int64
+	part int
+	// use is what is known of its use of its quota, nil where it has none.
+	use *namespaceUse
 }
 
 func (d *dispatcher) namespaceOf(name string) *namespaceTurn {
@@ -41,7 +45,10 @@ func (d *dispatcher) makeRoom() {
 		d.roundLeft = maxPerRound
 	}
 	for _, n := range d.namespaces {
-		n.room = d.s.quotas.leaseRoom(n.name)
+		n.room, n.use = math.MaxInt64, d.s.quotas.of(n.name)
+		if n.use != nil {
+			n.room = n.use.leases.left()
+		}
 	}
 }
 
@@ -49,8 +56,11 @@ func (d *dispatcher) makeRoom() {
 func (d *dispatcher) gave(n *namespaceTurn) {
 	n.room--
 	n.dealtAt = d.dealings
+	n.part--
 	d.roundLeft--
-	d.s.quotas.leased(n.name, 1)
+	if n.use != nil {
+		n.use.leases.reserved.Add(1)
+	}
 }
 
 // handsOf are the hands of queues that have something due. Of a namespace that has it in
@@ -113,6 +123,26 @@ func takeNamespaceTurns(hands []*hand) {
 	slices.SortStableFunc(hands, func(a, b *hand) int {
 		return cmp.Or(cmp.Compare(a.namespaceTurn, b.namespaceTurn), cmp.Compare(a.q.namespace.dealtAt, b.q.namespace.dealtAt))
 	})
+}
+
+// partition gives each namespace that has hands an equal part of the round, and then what
+// is left to all: whatever number of hands one has, it gets no more before others have
+// what they want.
+func (d *dispatcher) partition(hands []*hand, dealOut func()) {
+	if len(d.namespaces) > 1 {
+		playing := make(map[*namespaceTurn]bool)
+		for _, h := range hands {
+			playing[h.q.namespace] = true
+		}
+		for n := range playing {
+			n.part = max(1, maxPerRound/len(playing))
+		}
+		dealOut()
+	}
+	for _, h := range hands {
+		h.q.namespace.part = math.MaxInt
+	}
+	dealOut()
 }
 
 // bound leaves as many hands as a round has. The others are the first in the next.

@@ -1,7 +1,9 @@
 package scheduler_test
 
 import (
+	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -142,5 +144,81 @@ func TestTellingRespectsPauseWindows(t *testing.T) {
 		w.pass(time.Hour)
 		a := w.ask(scheduler.NextRequest{TaskID: "a"})
 		equal(t, "due and time", []any{a.Due, time.UnixMilli(a.TimeMS).UTC().Format(time.DateTime)}, []any{false, "2000-01-02 08:00:00"})
+	})
+}
+
+// claimOrder is a store that notes the namespaces of claims, call by call.
+type claimOrder struct {
+	scheduler.Store
+	mu    sync.Mutex
+	calls []map[string]int
+}
+
+func (c *claimOrder) Claim(ctx context.Context, claims []scheduler.Claim) []scheduler.Claimed {
+	call := make(map[string]int)
+	out := c.Store.Claim(ctx, claims)
+	for i := range claims {
+		call[claims[i].Queue.Namespace] += len(out[i].Tasks)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls = append(c.calls, call)
+	return out
+}
+
+// TestFloodedNamespaceDelaysNoOther has a namespace with a backlog in 300 queues beside
+// one with a task in one: that is in the next claims, which are bounded.
+func TestFloodedNamespaceDelaysNoOther(t *testing.T) {
+	order := &claimOrder{}
+	inWorldOn(t, func(s scheduler.Store) scheduler.Store {
+		order.Store = s
+		return order
+	}, func(w *world) {
+		for _, p := range testPolicies() {
+			if _, err := w.s.CreatePolicy(w.ctx, "flood", p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var reports []scheduler.Report
+		var queues []string
+		for i := range 300 {
+			queues = append(queues, fmt.Sprint("q", i))
+			for k := range 20 {
+				r := failure(fmt.Sprint(i, "/", k), in(queues[i]))
+				r.Namespace = "flood"
+				reports = append(reports, r)
+			}
+		}
+		for _, got := range w.s.ReportBatch(w.ctx, reports) {
+			if got.Err != nil {
+				t.Fatal(got.Err)
+			}
+		}
+		quiet := w.worker(60)
+		for at := 0; at < len(queues); at += 100 {
+			w.worker(1000, func(o *scheduler.SubscribeOptions) { o.Namespace, o.Queues = "flood", queues[at:at+100] })
+		}
+		for i := range 10 {
+			w.report(failure(fmt.Sprint("quiet", i)))
+		}
+		order.mu.Lock()
+		order.calls = nil
+		order.mu.Unlock()
+		// All falls due at the same moment.
+		w.pass(time.Minute)
+		order.mu.Lock()
+		defer order.mu.Unlock()
+		flooded := 0
+		for _, call := range order.calls {
+			if n := call["flood"] + call["ns"]; n > 256 {
+				t.Errorf("%d attempts were claimed at once, want at most 256", n)
+			}
+			flooded += call["flood"]
+		}
+		equal(t, "attempts of the quiet namespace in the first claims", order.calls[0]["ns"], 10)
+		equal(t, "attempts of the flood, which has a credit of 3000", flooded, 3000)
+		for range 10 {
+			equal(t, "delivered of", w.next(quiet).Task.Key.Namespace, "ns")
+		}
 	})
 }

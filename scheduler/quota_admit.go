@@ -92,11 +92,11 @@ func (k *quotaKeeper) reserve(ctx context.Context, t *Task, to *reservation) err
 	refuse := func(kind QuotaKind, g *gauge) error {
 		return quotaExceeded(t.Key.Namespace, kind, g.limit.Load(), g.used(), pendingDelay)
 	}
-	if !u.pending.take(1) {
+	if !u.pending.reserve(1) {
 		return refuse(QuotaPendingTasks, &u.pending)
 	}
-	if !u.bytes.take(bytes) {
-		u.pending.added.Add(-1)
+	if !u.bytes.reserve(bytes) {
+		u.pending.reserved.Add(-1)
 		return refuse(QuotaPendingBytes, &u.bytes)
 	}
 	*to = reservation{u, bytes}
@@ -131,8 +131,8 @@ func (k *quotaKeeper) count(err error) {
 // free ends the reservation: what was written is counted by itself.
 func (r *reservation) free() {
 	if r.use != nil {
-		r.use.pending.added.Add(-1)
-		r.use.bytes.added.Add(-r.bytes)
+		r.use.pending.reserved.Add(-1)
+		r.use.bytes.reserved.Add(-r.bytes)
 		*r = reservation{}
 	}
 }
@@ -177,15 +177,7 @@ func (k *quotaKeeper) refuseLease(ctx context.Context, namespace string) error {
 	return quotaExceeded(namespace, QuotaLeases, u.leases.limit.Load(), u.leases.used(), leaseDelay)
 }
 
-// leaseRoom is how many more attempts of a namespace may be handed out.
-func (k *quotaKeeper) leaseRoom(namespace string) int64 {
-	if u := k.of(namespace); u != nil {
-		return u.leases.left()
-	}
-	return math.MaxInt64
-}
-
-// leased counts attempts that were handed out, or that were to be and were not.
+// leased counts attempts that were handed out.
 func (k *quotaKeeper) leased(namespace string, n int) {
 	if u := k.of(namespace); u != nil {
 		u.leases.added.Add(int64(n))

@@ -379,14 +379,15 @@ func (k *quotaKeeper) countAll(ctx context.Context, uses []*namespaceUse) error 
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for i, u := range uses {
-		reports, streams := make([]float64, 0, len(k.others)), make([]float64, 0, len(k.others))
+		reports := make([]float64, 0, len(k.others))
 		for _, note := range k.others {
 			reports = append(reports, note[u.name].Reports)
-			streams = append(streams, float64(note[u.name].Streams))
 		}
 		u.pending.count(counts[i].Pending, added[i].pending, u.rate, reports)
 		u.bytes.count(max(0, counts[i].Bytes.Sum()), added[i].bytes, u.rate, reports)
-		u.leases.count(counts[i].Leased, added[i].leases, float64(u.streams), streams)
+		// What was handed out too much stays out for long, so nobody has more than an even
+		// part of what is left.
+		u.leases.count(counts[i].Leased, added[i].leases, 0, make([]float64, len(k.others)))
 	}
 	return nil
 }

@@ -76,6 +76,8 @@ type gauge struct {
 	// counted is how much there was, room how much of what was left then is this
 	// replica's to use, added how much it has added.
 	counted, room, added atomic.Int64
+	// reserved is how much it is about to add: it need not be in the store yet.
+	reserved atomic.Int64
 	// known is set once it was counted.
 	known atomic.Bool
 }
@@ -84,7 +86,7 @@ type gauge struct {
 func (g *gauge) limited() bool { return g.limit.Load() != 0 }
 
 // used is how much there is.
-func (g *gauge) used() int64 { return max(0, g.counted.Load()+g.added.Load()) }
+func (g *gauge) used() int64 { return max(0, g.counted.Load()+g.added.Load()+g.reserved.Load()) }
 
 // left is how much more there is room for here: nothing while it is not known.
 func (g *gauge) left() int64 {
@@ -94,14 +96,14 @@ func (g *gauge) left() int64 {
 	if !g.known.Load() {
 		return 0
 	}
-	return max(0, g.room.Load()-g.added.Load())
+	return max(0, g.room.Load()-g.added.Load()-g.reserved.Load())
 }
 
-// take adds n, if there is room for it, or it is not known whether there is.
-func (g *gauge) take(n int64) bool {
-	added := g.added.Add(n)
-	if g.limited() && g.known.Load() && added > g.room.Load() {
-		g.added.Add(-n)
+// reserve makes room for n, if there is any, or it is not known whether there is.
+func (g *gauge) reserve(n int64) bool {
+	reserved := g.reserved.Add(n)
+	if g.limited() && g.known.Load() && g.added.Load()+reserved > g.room.Load() {
+		g.reserved.Add(-n)
 		return false
 	}
 	return true

@@ -18,7 +18,16 @@ func (m *Metrics) watchScheduler(sched *scheduler.Scheduler) {
 		m.registry.MustRegister(counter("audit_repairs_total", "What this replica's auditor has found not to fit together, and mended where it could, by kind.",
 			prometheus.Labels{"kind": kind.String()}, func() float64 { return float64(sched.AuditCounts().Found[kind]) }))
 	}
+	for kind := range scheduler.NumQuotas {
+		m.registry.MustRegister(counter("quota_refusals_total", "Reports, streams and attempts that this replica has refused because a namespace's quota was used up, by quota.",
+			prometheus.Labels{"quota": kind.String()}, func() float64 { return float64(sched.QuotaRefusals()[kind]) }))
+	}
 	m.registry.MustRegister(
+		&quotaGauges{
+			sched: sched,
+			use:   prometheus.NewDesc(namespace+"_quota_use", "What a namespace with quotas of its own uses, over all replicas, by quota.", []string{"namespace", "quota"}, nil),
+			limit: prometheus.NewDesc(namespace+"_quota_limit", "The quotas of a namespace that has its own.", []string{"namespace", "quota"}, nil),
+		},
 		gauge("audit_round_duration_seconds", "How long this replica's auditor took for its last walk over all that is kept.", nil,
 			func() float64 { return sched.AuditCounts().LastWalk.Seconds() }),
 		counter("audit_unrepaired_total", "What this replica's auditor has found and left, since nobody can know what is right.", nil,
