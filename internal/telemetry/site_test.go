@@ -82,6 +82,10 @@ func newSite(t *testing.T, open func(m *telemetry.Metrics) scheduler.Store) *sit
 	if err != nil {
 		t.Fatal(err)
 	}
+	limit := scheduler.Quota{scheduler.QuotaStreams: 1000}
+	if err := sched.SetQuotas(scheduler.Quotas{Namespaces: map[string]scheduler.Quota{"limited": limit}}); err != nil {
+		t.Fatal(err)
+	}
 	srv, err := server.New(server.Config{Log: log, DrainTimeout: time.Second, Calls: s.metrics.Calls(), Streams: s.metrics.Streams()}, sched)
 	if err != nil {
 		t.Fatal(err)
