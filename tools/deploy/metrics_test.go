@@ -58,6 +58,8 @@ func announced() map[string]metric {
 	return map[string]metric{
 		"retryd_access_denials_total": {labels: []string{"reason"}},
 		"retryd_quota_refusals_total": {labels: []string{"quota"}},
+		"retryd_quota_use":            {labels: []string{"namespace", "quota"}},
+		"retryd_quota_limit":          {labels: []string{"namespace", "quota"}},
 	}
 }
 
