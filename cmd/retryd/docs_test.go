@@ -35,13 +35,15 @@ func TestCommandsThatAreShownExist(t *testing.T) {
 			}
 			checked++
 			words := strings.Fields(match[1])[1:]
-			cmd, rest, err := newRootCommand(cli.System("")).Find(words)
+			root := newRootCommand(cli.System(""))
+			root.InitDefaultCompletionCmd()
+			cmd, rest, err := root.Find(words)
 			if err == nil {
 				err = cmd.ParseFlags(rest)
 			}
 			// What is only named, as "retryd task get" and "retryd serve --listen", lacks
 			// its arguments and values.
-			if named := new(pflag.ValueRequiredError); errors.As(err, &named) {
+			if named := new(pflag.ValueRequiredError); errors.As(err, &named) || errors.Is(err, pflag.ErrHelp) {
 				err = nil
 			}
 			if args := cmd.Flags().Args(); err == nil && len(args) > 0 {

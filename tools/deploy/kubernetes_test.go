@@ -2,7 +2,15 @@ package deploy_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"math/big"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -53,8 +61,8 @@ func manifests(t *testing.T, path string) []runtime.Object {
 	return out
 }
 
-// build is what `kubectl apply -k` would apply, by the same code.
-func build(t *testing.T, dir string) []runtime.Object {
+// builtFrom is what `kubectl apply -k` would apply, by the same code.
+func builtFrom(t *testing.T, dir string) []runtime.Object {
 	t.Helper()
 	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
 	if err != nil {
@@ -92,7 +100,7 @@ func overlays() []string {
 func TestManifestsAreTaken(t *testing.T) {
 	t.Parallel()
 	for _, dir := range overlays() {
-		build(t, dir)
+		builtFrom(t, dir)
 	}
 	for _, path := range []string{"secrets.example.yaml", "optional/podmonitor.yaml"} {
 		manifests(t, filepath.Join(kubernetesDir, path))
@@ -115,7 +123,7 @@ func TestManifestsAreTaken(t *testing.T) {
 func TestPodsAreConfined(t *testing.T) {
 	t.Parallel()
 	for _, dir := range overlays() {
-		objects := build(t, dir)
+		objects := builtFrom(t, dir)
 		pods := make(map[string]core.PodSpec)
 		for _, d := range only[*apps.Deployment](objects) {
 			pods[d.Name] = d.Spec.Template.Spec
@@ -153,7 +161,7 @@ func TestPodsAreConfined(t *testing.T) {
 func TestManifestsFitTogether(t *testing.T) {
 	t.Parallel()
 	for _, dir := range overlays() {
-		objects := build(t, dir)
+		objects := builtFrom(t, dir)
 		retryd := only[*apps.Deployment](objects)[0]
 		pod := retryd.Spec.Template
 		container := pod.Spec.Containers[0]
@@ -201,7 +209,7 @@ func TestManifestsFitTogether(t *testing.T) {
 		}
 	}
 	monitor := only[*monitoring.PodMonitor](manifests(t, filepath.Join(kubernetesDir, "optional", "podmonitor.yaml")))[0]
-	pod := only[*apps.Deployment](build(t, filepath.Join(kubernetesDir, "base")))[0].Spec.Template
+	pod := only[*apps.Deployment](builtFrom(t, filepath.Join(kubernetesDir, "base")))[0].Spec.Template
 	if !matches(monitor.Spec.Selector.MatchLabels, pod.Labels) || pod.Labels[monitor.Spec.JobLabel] != "retryd" {
 		t.Errorf("the monitor is of other pods, or calls the job something else: %+v", monitor.Spec)
 	}
@@ -214,7 +222,7 @@ func TestSecretsAreThoseThatAreMounted(t *testing.T) {
 	for _, s := range only[*core.Secret](manifests(t, filepath.Join(kubernetesDir, "secrets.example.yaml"))) {
 		shown[s.Name] = s.StringData
 	}
-	objects := build(t, filepath.Join(kubernetesDir, "base"))
+	objects := builtFrom(t, filepath.Join(kubernetesDir, "base"))
 	retryd := only[*apps.Deployment](objects)[0].Spec.Template.Spec
 	mounted := make(map[string]string)
 	for _, v := range retryd.Volumes {
@@ -238,6 +246,69 @@ func TestSecretsAreThoseThatAreMounted(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The pods start: the settings, and all that they name, are taken by the binary itself.
+func TestSettingsOfThePodsAreTaken(t *testing.T) {
+	t.Parallel()
+	retryd := filepath.Join(t.TempDir(), "retryd")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", retryd, "./cmd/retryd")
+	build.Dir = "../.."
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build retryd: %v\n%s", err, out)
+	}
+	for _, dir := range overlays() {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			files := make(map[string][]byte)
+			for _, m := range only[*core.ConfigMap](builtFrom(t, dir)) {
+				for name, text := range m.Data {
+					files[name] = []byte(strings.ReplaceAll(text, "/etc/retryd", root))
+				}
+			}
+			for _, s := range only[*core.Secret](manifests(t, filepath.Join(kubernetesDir, "secrets.example.yaml"))) {
+				for name, text := range s.StringData {
+					files[filepath.Join(strings.TrimPrefix(s.Name, "retryd-"), name)] = []byte(text)
+				}
+			}
+			// The example has no certificate.
+			files[filepath.Join("tls", "tls.crt")], files[filepath.Join("tls", "tls.key")] = certificate(t)
+			for name, text := range files {
+				path := filepath.Join(root, name)
+				if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, text, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			check := exec.CommandContext(t.Context(), retryd, "config", "check", "--config", filepath.Join(root, "retryd.yaml"))
+			check.Env = []string{"PATH=" + os.Getenv("PATH")}
+			if out, err := check.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// certificate is one that nobody trusts, and its key, as PEM.
+func certificate(t *testing.T) (cert, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"retryd"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
 // The policies are the ready-made ones for webhooks; kustomize takes no file from
