@@ -60,11 +60,11 @@ func (s *permittedStream) RecvMsg(m any) error {
 	return s.session.Permit(s.Context(), m)
 }
 
-// Denials are how many calls and streams were turned away, by reason; nil where
-// nobody is.
-func (s *Server) Denials() map[string]int64 {
+// Denials is how many calls and streams were turned away for one of
+// [access.Reasons].
+func (s *Server) Denials(reason string) int64 {
 	if s.cfg.Access == nil {
-		return nil
+		return 0
 	}
-	return s.cfg.Access.Denials()
+	return s.cfg.Access.Denials(reason)
 }

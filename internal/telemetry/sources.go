@@ -5,6 +5,7 @@ import (
 
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/server"
+	"github.com/retryd/retryd/server/access"
 )
 
 // Watch adds what a scheduler and its server are asked for at a scrape.
@@ -63,6 +64,10 @@ func (m *Metrics) watchServer(srv *server.Server) {
 		counter("connections_abused_total", "Connections that were closed for what came by them.", nil, func() float64 { return float64(srv.Counters().AbusedConnections) }),
 		counter("streams_refused_total", "Streams that were one too many.", nil, func() float64 { return float64(srv.Counters().RefusedStreams) }),
 	)
+	for _, reason := range access.Reasons() {
+		m.registry.MustRegister(counter("access_denials_total", "Calls and streams that were turned away for who their callers are.",
+			prometheus.Labels{"reason": reason}, func() float64 { return float64(srv.Denials(reason)) }))
+	}
 }
 
 // infoGauge is always 1; what it tells is in its labels, which may change.

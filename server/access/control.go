@@ -95,8 +95,13 @@ func New(cfg Config) (*Control, error) {
 	return c, nil
 }
 
-// Denials are how many calls and streams were turned away, by reason.
-func (c *Control) Denials() map[string]int64 { return c.denials.counts() }
+// Denials is how many calls and streams were turned away for one of [Reasons].
+func (c *Control) Denials(reason string) int64 {
+	if t := c.denials.of[reason]; t != nil {
+		return t.count.Load()
+	}
+	return 0
+}
 
 // Run follows the files and the JWKS until ctx ends.
 func (c *Control) Run(ctx context.Context) error {

@@ -29,8 +29,8 @@ const (
 	NoRule = "no_rule"
 )
 
-// reasons are all of them.
-func reasons() []string {
+// Reasons are all of them.
+func Reasons() []string {
 	return []string{NoCredential, BadCredential, UnknownToken, InvalidToken, Expired, NoRole, NoNamespace, NoRule}
 }
 
@@ -73,7 +73,7 @@ type tally struct {
 
 func newDenials(log *slog.Logger) *denials {
 	d := &denials{log: log, of: make(map[string]*tally)}
-	for _, reason := range reasons() {
+	for _, reason := range Reasons() {
 		d.of[reason] = &tally{lines: rate.NewLimiter(deniedRate, deniedBurst)}
 	}
 	return d
@@ -112,13 +112,4 @@ func (d *denials) tell(ctx context.Context, a attempt, why *DeniedError) error {
 	}
 	d.log.LogAttrs(ctx, slog.LevelWarn, "access denied", attrs...)
 	return why
-}
-
-// counts are the totals by reason.
-func (d *denials) counts() map[string]int64 {
-	out := make(map[string]int64, len(d.of))
-	for reason, t := range d.of {
-		out[reason] = t.count.Load()
-	}
-	return out
 }

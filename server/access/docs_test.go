@@ -34,10 +34,7 @@ func TestGuideHasTheTableOfRoles(t *testing.T) {
 	if want := "| method | roles |\n|---|---|\n" + table() + "\n"; !strings.Contains(string(guide), want) {
 		t.Errorf("docs/security.md should have\n%s", want)
 	}
-	for _, reason := range []string{
-		access.NoCredential, access.BadCredential, access.UnknownToken, access.InvalidToken,
-		access.Expired, access.NoRole, access.NoNamespace, access.NoRule,
-	} {
+	for _, reason := range access.Reasons() {
 		if !strings.Contains(string(guide), "| `"+reason+"` |") {
 			t.Errorf("docs/security.md says nothing of %s", reason)
 		}

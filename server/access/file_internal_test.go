@@ -121,13 +121,13 @@ func TestDenialsFillNoLog(t *testing.T) {
 		}
 	}
 	lines := strings.Count(log.String(), "access denied")
-	if got := c.Denials()[UnknownToken]; got != floods || lines < deniedBurst || lines > floods/10 {
+	if got := c.Denials(UnknownToken); got != floods || lines < deniedBurst || lines > floods/10 {
 		t.Errorf("%d denials were counted and %d logged, of %d", got, lines, floods)
 	}
 	if strings.Contains(log.String(), "made-up") {
 		t.Error("the log holds the token")
 	}
-	if _, err := c.Identify(t.Context(), "/retry.v1.New/Method"); err == nil || c.Denials()[NoRule] != 1 {
+	if _, err := c.Identify(t.Context(), "/retry.v1.New/Method"); err == nil || c.Denials(NoRule) != 1 {
 		t.Errorf("a method without a rule: %v", err)
 	}
 }
