@@ -84,7 +84,8 @@ func onEachStore(t *testing.T, test func(t *testing.T, open func() scheduler.Sto
 
 // replica is a server over a store, on a port of its own.
 type replica struct {
-	addr string
+	addr  string
+	sched *scheduler.Scheduler
 }
 
 // serve runs a replica until the test ends.
@@ -119,13 +120,14 @@ func serve(tb testing.TB, store scheduler.Store) *replica {
 			}
 		}
 	})
-	return &replica{addr: lis.Addr().String()}
+	return &replica{addr: lis.Addr().String(), sched: sched}
 }
 
 // client connects to the replica, over a connection of its own.
-func (r *replica) client(tb testing.TB) *client.Client {
+func (r *replica) client(tb testing.TB, opts ...client.Option) *client.Client {
 	tb.Helper()
-	c, err := client.New(r.addr, client.WithInsecure(), client.WithLogger(slog.New(slog.DiscardHandler)))
+	opts = append([]client.Option{client.WithInsecure(), client.WithLogger(slog.New(slog.DiscardHandler))}, opts...)
+	c, err := client.New(r.addr, opts...)
 	if err != nil {
 		tb.Fatal(err)
 	}
