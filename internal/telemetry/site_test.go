@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
@@ -142,24 +143,43 @@ func newSite(t *testing.T, open func(m *telemetry.Metrics) scheduler.Store) *sit
 // counts.
 func (s *site) values() map[string]float64 {
 	s.t.Helper()
+	out := make(map[string]float64)
+	s.each(func(name string, m *dto.Metric) {
+		v := m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		if v != 0 {
+			out[name] = v
+		}
+	})
+	return out
+}
+
+// series are all counters and histograms, by name and labels.
+func (s *site) series() map[string]bool {
+	s.t.Helper()
+	out := make(map[string]bool)
+	s.each(func(name string, m *dto.Metric) {
+		if m.GetGauge() == nil {
+			out[name] = true
+		}
+	})
+	return out
+}
+
+func (s *site) each(do func(name string, m *dto.Metric)) {
+	s.t.Helper()
 	families, err := s.metrics.Gatherer().Gather()
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	out := make(map[string]float64)
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			name := f.GetName()
 			for _, l := range m.GetLabel() {
 				name += fmt.Sprintf(" %s=%s", l.GetName(), l.GetValue())
 			}
-			v := m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
-			if v != 0 {
-				out[name] = v
-			}
+			do(name, m)
 		}
 	}
-	return out
 }
 
 // await waits until a metric has a value.

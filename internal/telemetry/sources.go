@@ -43,7 +43,7 @@ func (m *Metrics) watchScheduler(sched *scheduler.Scheduler) {
 			func() float64 { return one(reached(sched.Info().Store)) }),
 		&infoGauge{
 			desc:   prometheus.NewDesc(namespace+"_durability_info", "Always 1; its labels tell the durability asked for and found.", []string{"asked", "found"}, nil),
-			labels: func() []string { i := sched.Info().Store; return []string{i.Asked.String(), i.Found.String()} },
+			labels: func() []string { i := sched.Info().Store; return []string{asked(i.Asked), i.Found.String()} },
 		},
 	)
 }
@@ -52,6 +52,14 @@ func (m *Metrics) watchScheduler(sched *scheduler.Scheduler) {
 // it tells.
 func reached(i scheduler.StoreInfo) bool {
 	return i.Asked == scheduler.DurabilityUnknown || i.Found == scheduler.DurabilityUnknown || i.Found >= i.Asked
+}
+
+// asked names a durability that was asked for, as `retryd status` does.
+func asked(d scheduler.Durability) string {
+	if d == scheduler.DurabilityUnknown {
+		return "none"
+	}
+	return d.String()
 }
 
 func (m *Metrics) watchServer(srv *server.Server) {

@@ -42,6 +42,21 @@ var _ scheduler.Observer = (*Tasks)(nil)
 // numbers.
 func triggers() []string { return []string{"UNSPECIFIED", "RETRY", "REPLAY", "RETRY_NOW", "RELEASE"} }
 
+// refusals are the API's reasons for which reports are refused. Each is at zero from the
+// start: a counter that begins at one is to Prometheus one that has not moved.
+func refusals() []string {
+	out := []string{server.Reason(context.DeadlineExceeded), server.Reason(context.Canceled), server.Reason(nil)}
+	for _, kind := range []scheduler.Kind{
+		scheduler.KindInvalid, scheduler.KindPayloadTooLarge, scheduler.KindKeyReused,
+		scheduler.KindPolicyNotFound, scheduler.KindPolicyDeleted, scheduler.KindJobNotFound, scheduler.KindTaskNotFound,
+		scheduler.KindLeaseLost, scheduler.KindLeaseRequired, scheduler.KindOutOfOrder, scheduler.KindWrongState,
+		scheduler.KindUnavailable, scheduler.KindUnconfirmed, scheduler.KindFull, scheduler.KindQuota,
+	} {
+		out = append(out, server.Reason(&scheduler.Error{Kind: kind}))
+	}
+	return out
+}
+
 func newTasks() *Tasks {
 	m := &Tasks{
 		reports:     counterVec("reports_total", "Reports of attempts, by what they told and what came of them.", "kind", "result", "reason"),
@@ -64,6 +79,10 @@ func newTasks() *Tasks {
 				m.decided[action][reason] = m.decisions.WithLabelValues(policy.Action(action).String(), policy.Reason(reason).String())
 			}
 		}
+	}
+	for _, reason := range refusals() {
+		m.reports.WithLabelValues(m.failed.kind, "refused", reason)
+		m.reports.WithLabelValues(m.succeeded.kind, "refused", reason)
 	}
 	for reason := policy.ReasonNonRetryable; reason <= policy.ReasonLeasesExpired; reason++ {
 		m.diedOf[reason] = m.dead.WithLabelValues(reason.String())

@@ -1,6 +1,8 @@
 package telemetry_test
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,11 +122,32 @@ func TestMetricsTellWhatHasHappened(t *testing.T) {
 				t.Errorf("%s is %v, want %v", name, got[name], want)
 			}
 		}
+		// Nothing is asked for; what is found differs by store.
+		told := slices.ContainsFunc(slices.Collect(maps.Keys(got)), func(name string) bool {
+			return strings.HasPrefix(name, "retryd_durability_info asked=none found=")
+		})
+		if !told {
+			t.Error("no retryd_durability_info says that nothing is asked for")
+		}
 		if strings.HasSuffix(t.Name(), "/redis") {
 			for _, script := range []string{"create", "change", "claim"} {
 				if name := "retryd_redis_script_duration_seconds script=" + script; got[name] == 0 {
 					t.Errorf("%s is 0", name)
 				}
+			}
+		}
+	})
+}
+
+// The first event counts: to Prometheus a counter that begins at one has not moved.
+func TestCountersBeginAtZero(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, s *site) {
+		before := s.series()
+		s.play()
+		for name := range s.series() {
+			if !before[name] && strings.HasPrefix(name, "retryd_") {
+				t.Errorf("%s is not there before it counts", name)
 			}
 		}
 	})

@@ -126,7 +126,10 @@ func TestAlertsAndPageGoTogether(t *testing.T) {
 // alertTests is what alerts_test.yaml holds, as far as it matters here.
 type alertTests struct {
 	Tests []struct {
-		Name  string
+		Name   string
+		Series []struct {
+			Name string `json:"series"`
+		} `json:"input_series"`
 		Rules []struct {
 			Alert string `json:"alertname"`
 			Want  []any  `json:"exp_alerts"`

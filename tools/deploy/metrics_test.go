@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -44,23 +45,7 @@ func metrics(t *testing.T) map[string]metric {
 	if len(out) < 40 {
 		t.Fatalf("docs/metrics.md tells of %d metrics", len(out))
 	}
-	for name, m := range announced() {
-		if _, told := out[name]; !told {
-			out[name] = m
-		}
-	}
 	return out
-}
-
-// announced are metrics whose names are fixed, and that are served together with access
-// control and quotas.
-func announced() map[string]metric {
-	return map[string]metric{
-		"retryd_access_denials_total": {labels: []string{"reason"}},
-		"retryd_quota_refusals_total": {labels: []string{"quota"}},
-		"retryd_quota_use":            {labels: []string{"namespace", "quota"}},
-		"retryd_quota_limit":          {labels: []string{"namespace", "quota"}},
-	}
 }
 
 // ruleQueries are the expressions of the rules.
@@ -125,12 +110,55 @@ func checkSelector(t *testing.T, where string, s *parser.VectorSelector, known m
 		case matcher.Name == model.MetricNameLabel:
 		case !slices.Contains(all, matcher.Name):
 			t.Errorf("%s: %s has no label %s", where, s.Name, matcher.Name)
-		case matcher.Type != labels.MatchEqual || !strings.HasPrefix(s.Name, "retryd_") || slices.Contains(fromScrapes(), matcher.Name):
-		case !strings.Contains(m.meaning, "`"+matcher.Value+"`") && !strings.Contains(string(read(t, "../../docs/operating.md")), "`"+matcher.Value+"`"):
+		case matcher.Type == labels.MatchEqual && !told(t, s.Name, m, matcher.Name, matcher.Value):
 			t.Errorf("%s: %s is never %q at %s", where, matcher.Name, matcher.Value, s.Name)
 		}
 	}
 	return all
+}
+
+// told reports whether there is a label's value: the docs tell of it, or, of reasons of
+// decisions and of scripts, their sources have it. Values of gRPC are of a library, and
+// names of queues and versions are anybody's.
+func told(t *testing.T, name string, m metric, label, value string) bool {
+	t.Helper()
+	if !strings.HasPrefix(name, "retryd_") || value == "" || slices.Contains(append(fromScrapes(), "namespace", "queue", "version", "le"), label) {
+		return true
+	}
+	if label == "script" {
+		scripts, err := filepath.Glob("../../scheduler/redisstore/lua/" + value + ".lua")
+		return err == nil && len(scripts) == 1
+	}
+	if label == "reason" && strings.Contains(string(read(t, "../../proto/retry/v1/decision.proto")), " REASON_"+value+" = ") {
+		return true
+	}
+	texts := []string{m.meaning}
+	for _, page := range []string{"operating.md", "security.md", "errors.md", "reliability.md"} {
+		texts = append(texts, string(read(t, "../../docs/"+page)))
+	}
+	return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, "`"+value+"`") })
+}
+
+// The series that the tests of the rules are given are such as a replica serves: a rule
+// that is held to others would be silent beside a real one.
+func TestSeriesOfTheTestsExist(t *testing.T) {
+	t.Parallel()
+	known := metrics(t)
+	var tests alertTests
+	unmarshal(t, "../../deploy/prometheus/alerts_test.yaml", &tests)
+	for _, test := range tests.Tests {
+		if len(test.Series) == 0 {
+			t.Errorf("%s has no series", test.Name)
+		}
+		for _, series := range test.Series {
+			expr, err := parser.NewParser(parser.Options{}).ParseExpr(series.Name)
+			if err != nil {
+				t.Errorf("%s: %v", test.Name, err)
+				continue
+			}
+			checkSelector(t, test.Name+": "+series.Name, expr.(*parser.VectorSelector), known)
+		}
+	}
 }
 
 // What there is to see is shown: each metric of our own is in a rule or on the
