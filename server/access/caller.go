@@ -16,9 +16,11 @@ type Caller struct {
 	// names are all its identities, claims those of a JWT.
 	names  []string
 	claims map[string]any
-	// digest is that of a bearer token of the file, kid the key of a JWT.
+	// digest is that of a bearer token of the file.
 	digest [sha256.Size]byte
-	kid    string
+	// kid is the key of a JWT, keys are those that there were when it was checked.
+	kid  string
+	keys *map[string]bool
 	// expires is when the credential does; zero for never.
 	expires time.Time
 

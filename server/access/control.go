@@ -45,8 +45,9 @@ type Control struct {
 	roster  atomic.Pointer[roster]
 	// jwts is nil where none are taken.
 	jwts *jwts
-	// known are the callers of JWTs by the digests of those, certified those of
-	// certificates, which last as long as their connections.
+	// known are the callers of JWTs by the digests of those, good for as long as the keys
+	// are the same; certified those of certificates, which last as long as their
+	// connections.
 	known     *lru.Cache[[sha256.Size]byte, *Caller]
 	certified *lru.Cache[*x509.Certificate, *Caller]
 
@@ -109,7 +110,6 @@ func (c *Control) Run(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		if c.jwts != nil && c.jwts.follow(ctx, c.log) {
-			c.known.Purge()
 			c.review(ctx)
 		}
 		select {

@@ -80,7 +80,7 @@ func (c *Control) callerOfBearer(ctx context.Context, r *roster, bearer string) 
 	if c.jwts == nil || strings.Count(bearer, ".") != 2 {
 		return nil, unknownToken()
 	}
-	if caller, ok := c.known.Get(digest); ok {
+	if caller, ok := c.known.Get(digest); ok && caller.keys == c.jwts.kids.Load() {
 		now, _ := caller.under(r)
 		if now != caller {
 			c.known.Add(digest, now)
@@ -137,16 +137,23 @@ func (c *Control) Permit(ctx context.Context, method string, msg any) error {
 	case rules[0].Roles&anyIdentity != 0:
 		return nil
 	}
+	return c.decide(ctx, method, msg, caller.Name, func(roles Role, namespace string) *DeniedError {
+		return caller.permit(method, roles, namespace)
+	})
+}
+
+// decide asks permit about each namespace that a message names, and the roles of
+// which one is needed there.
+func (c *Control) decide(ctx context.Context, method string, msg any, identity string, permit func(roles Role, namespace string) *DeniedError) error {
 	var denial *DeniedError
 	var in string
-	roles := needed(rules, msg)
+	roles := needed(c.rules[method], msg)
 	known := namespaces(msg, func(namespace string) bool {
-		in = namespace
-		denial = caller.permit(method, roles, namespace)
+		in, denial = namespace, permit(roles, namespace)
 		return denial == nil
 	})
 	if !known {
-		denial = &DeniedError{Reason: NoRule, Identity: caller.Name, Message: "the request names no namespace"}
+		denial = &DeniedError{Reason: NoRule, Identity: identity, Message: "the request names no namespace"}
 	}
 	if denial != nil {
 		return c.denials.tell(ctx, attempt{method, in}, denial)

@@ -66,7 +66,7 @@ func newJWTs(cfg JWTConfig) (*jwts, error) {
 
 // caller is whom a JWT proves.
 func (j *jwts) caller(ctx context.Context, r *roster, bearer string) (*Caller, *DeniedError) {
-	claims := jwt.MapClaims{}
+	claims, keys := jwt.MapClaims{}, j.kids.Load()
 	parsed, err := j.parser.ParseWithClaims(bearer, claims, func(t *jwt.Token) (any, error) {
 		kid, _ := t.Header["kid"].(string)
 		// Without a name every key would be tried, at the price of each.
@@ -92,7 +92,7 @@ func (j *jwts) caller(ctx context.Context, r *roster, bearer string) (*Caller, *
 	kid, _ := parsed.Header["kid"].(string)
 	c := &Caller{
 		Name: "jwt:" + subject, names: []string{"jwt:" + subject}, claims: claims,
-		kid: kid, expires: expires.Add(leeway), of: r,
+		kid: kid, keys: keys, expires: expires.Add(leeway), of: r,
 	}
 	c.grants = r.grants(c.names, claims)
 	return c, nil

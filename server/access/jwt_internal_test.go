@@ -188,7 +188,6 @@ func TestKeysThatAreTakenOut(t *testing.T) {
 	if !c.jwts.follow(t.Context(), c.log) {
 		t.Fatal("the keys have not changed")
 	}
-	c.known.Purge()
 	c.review(t.Context())
 	select {
 	case <-SessionOf(ctx).Lapsed():

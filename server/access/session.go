@@ -8,10 +8,10 @@ import (
 
 // Session is a stream of a caller, who may lose on the way what it was begun with.
 type Session struct {
-	control *Control
-	method  string
-	timer   *time.Timer
-	lapsed  chan struct{}
+	control          *Control
+	method, identity string
+	timer            *time.Timer
+	lapsed           chan struct{}
 
 	mu     sync.Mutex
 	caller *Caller
@@ -30,10 +30,14 @@ func (c *Control) Begin(ctx context.Context, method string) (with context.Contex
 	if caller == nil {
 		return ctx, func() {}
 	}
-	s := &Session{control: c, method: method, caller: caller, lapsed: make(chan struct{})}
+	s := &Session{control: c, method: method, identity: caller.Name, caller: caller, lapsed: make(chan struct{})}
 	c.mu.Lock()
 	c.sessions[s] = struct{}{}
 	c.mu.Unlock()
+	// What has changed before it was among them, no review tells it.
+	if why := s.lost(c.roster.Load()); why != nil {
+		s.lapse(ctx, why)
+	}
 	if !caller.expires.IsZero() {
 		s.timer = time.AfterFunc(time.Until(caller.expires), func() {
 			s.lapse(ctx, &DeniedError{Reason: Expired, Identity: caller.Name, Message: "the credential has expired; come again with another"})
@@ -55,25 +59,31 @@ func SessionOf(ctx context.Context) *Session {
 	return s
 }
 
-// Permit is [Control.Permit] for a message of the stream, and remembers what has
-// been permitted.
+// Permit is [Control.Permit] for a message of the stream, by what the file says now,
+// and remembers what has been permitted.
 func (s *Session) Permit(ctx context.Context, msg any) error {
 	if s == nil {
 		return nil
 	}
-	rules := s.control.rules[s.method]
-	if rules[0].Roles&anyIdentity != 0 {
+	if s.control.rules[s.method][0].Roles&anyIdentity != 0 {
 		return s.Err()
 	}
-	if err := s.control.Permit(ctx, s.method, msg); err != nil {
-		return err
+	return s.control.decide(ctx, s.method, msg, s.identity, s.enter)
+}
+
+// enter permits the stream one of the roles in a namespace. It holds the lock from the
+// look at what is allowed to the note of it: whatever changes after that look, a
+// review finds the note.
+func (s *Session) enter(roles Role, namespace string) *DeniedError {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if why := s.renew(s.control.roster.Load()); why != nil {
+		return why
 	}
-	namespaces(msg, func(namespace string) bool {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.roles, s.in = needed(rules, msg), namespace
-		return true
-	})
+	if why := s.caller.permit(s.method, roles, namespace); why != nil {
+		return why
+	}
+	s.roles, s.in = roles, namespace
 	return nil
 }
 
@@ -124,6 +134,15 @@ func (c *Control) review(ctx context.Context) {
 func (s *Session) lost(r *roster) *DeniedError {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if why := s.renew(r); why != nil || s.in == "" {
+		return why
+	}
+	return s.caller.permit(s.method, s.roles, s.in)
+}
+
+// renew has the caller be what it is under a roster, and says why it is nobody
+// there. Callers hold mu.
+func (s *Session) renew(r *roster) *DeniedError {
 	now, ok := s.caller.under(r)
 	if !ok {
 		return &DeniedError{Reason: UnknownToken, Identity: s.caller.Name, Message: "the token is known no more"}
@@ -135,8 +154,5 @@ func (s *Session) lost(r *roster) *DeniedError {
 		return &DeniedError{Reason: Expired, Identity: now.Name, Message: "the credential has expired; come again with another"}
 	}
 	s.caller = now
-	if s.in == "" {
-		return nil
-	}
-	return now.permit(s.method, s.roles, s.in)
+	return nil
 }
