@@ -101,7 +101,8 @@ func (k *keySet) learn(ctx context.Context, kid string) bool {
 		return false
 	}
 	defer k.mu.Unlock()
-	changed, err := k.refresh(ctx)
+	// It is for all: a caller who asks and goes away must not have wasted it.
+	changed, err := k.refresh(context.WithoutCancel(ctx))
 	k.changed = k.changed || changed
 	return err == nil && k.knows(kid)
 }
