@@ -65,7 +65,7 @@ func TestDead(t *testing.T) {
 					says(`invalid argument "` + rate + `" for "--rate" flag: it must be a number from 0.001 to 1000000`)
 			}
 			r.run("dead", "replay", "--fingerprint", "zz").wants(2).says("fingerprint: ")
-			r.run("dead", "replay", "order-2").wants(2).says(`unknown command "order-2" for "retryd dead replay"`)
+			r.run("dead", "replay", "order-2").wants(2).says(`retryd dead replay takes no arguments, and was given ["order-2"]`)
 			r.run("dead", "discard", "--reason", "old").wants(2).says(`invalid argument "old" for "--reason" flag: it must be one of`)
 		},
 	})

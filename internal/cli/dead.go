@@ -27,7 +27,7 @@ func newDeadListCommand(e *Env) *cobra.Command {
 		Short: "List dead letters, those first that have been dead for longest",
 		Example: `  retryd dead list --queue hooks
   retryd dead list --fingerprint 6df75a7f8433d797 --limit 0`,
-		Args: cobra.NoArgs,
+		Args: takes(),
 	}
 	f.addCommon(cmd)
 	f.addDead(cmd)
@@ -59,7 +59,7 @@ func newDeadGroupsCommand(e *Env) *cobra.Command {
 have the same cause, status and code, and messages that differ only in numbers, ids and addresses.`,
 		Example: `  retryd dead groups
   retryd dead groups --queue hooks -o wide`,
-		Args: cobra.NoArgs,
+		Args: takes(),
 	}
 	cmd.Flags().StringVarP(&queue, "queue", "q", "", "only those of this queue")
 	limit := addLimitFlag(cmd, defaultLimit)
@@ -103,14 +103,16 @@ func newDeadReplayCommand(e *Env) *cobra.Command {
 		Use:   "replay",
 		Short: "Schedule dead letters anew, at a rate",
 		Long: `Schedules the dead letters anew that the flags choose. With --rate they fall due one after the
-other, so that live traffic keeps its room; the command then takes about as long as that.
+other, so that live traffic keeps its room. Up to 1,000 are scheduled at a time, and then as many as
+fall due within 10 s; the command ends with the last of them, some of which may not be due yet.
 
 It may be interrupted at any time: Ctrl-C finishes the call that is under way and tells how many are
-left. Run it again to go on: it finds only what is left, so nothing is replayed twice.`,
+left. Run it again to go on: it finds only what is left, so nothing is replayed twice. What has been
+scheduled is held back by queue pause.`,
 		Example: `  retryd dead replay --queue hooks --fingerprint 6df75a7f8433d797 --dry-run
   retryd dead replay --queue hooks --fingerprint 6df75a7f8433d797 --rate 100
   retryd dead replay --all --rate 50`,
-		Args: cobra.NoArgs,
+		Args: takes(),
 	}
 	f.addCommon(cmd)
 	f.addDead(cmd)
@@ -142,7 +144,7 @@ func newDeadDiscardCommand(e *Env) *cobra.Command {
 dropped at once, the rest goes after the retention of their policy.`,
 		Example: `  retryd dead discard --queue hooks --fingerprint 33554f99142e059d --dry-run
   retryd dead discard --queue hooks --fingerprint 33554f99142e059d --yes`,
-		Args: cobra.NoArgs,
+		Args: takes(),
 	}
 	f.addCommon(cmd)
 	f.addDead(cmd)

@@ -22,7 +22,7 @@ func newGroupGetCommand(e *Env) *cobra.Command {
 		Short: "Show the progress of a group",
 		Example: `  retryd group get orders
   retryd group get orders -o json`,
-		Args: cobra.ExactArgs(1),
+		Args: takes("GROUP"),
 	}
 	cmd.RunE = e.run(func(ctx context.Context, s *session, args []string) error {
 		c, err := s.client()
@@ -63,7 +63,7 @@ func newGroupDeleteCommand(e *Env) *cobra.Command {
 later are counted anew. A group goes by itself 90 days after its last change.`,
 		Example: `  retryd group delete orders --dry-run
   retryd group delete orders --yes`,
-		Args: cobra.ExactArgs(1),
+		Args: takes("GROUP"),
 	}
 	addConfirmFlags(cmd)
 	cmd.RunE = e.run(func(ctx context.Context, s *session, args []string) error {

@@ -24,7 +24,7 @@ func newHeldListCommand(e *Env) *cobra.Command {
 		Short: "List held tasks, those first that have waited longest",
 		Example: `  retryd held list
   retryd held list --condition customer --queue charges`,
-		Args: cobra.NoArgs,
+		Args: takes(),
 	}
 	f.addCommon(cmd)
 	f.addCondition(cmd)
@@ -51,13 +51,11 @@ func newHeldReleaseCommand(e *Env) *cobra.Command {
 		Use:   "release CONDITION",
 		Short: "Schedule the next attempts of tasks that are held for a condition, at a rate",
 		Long: `Schedules the next attempts of the tasks that are held for a condition, those first that have waited
-longest, and even where their retries are used up. With --rate they fall due one after the other;
-the command then takes about as long as that.
-
-It may be interrupted at any time, as dead replay may: run it again to go on.`,
+longest, and even where their retries are used up. With --rate they fall due one after the other,
+as those of dead replay do, and like that it may be interrupted at any time: run it again to go on.`,
 		Example: `  retryd held release customer --queue charges --dry-run
   retryd held release customer --queue charges --rate 20`,
-		Args: cobra.ExactArgs(1),
+		Args: takes("CONDITION"),
 	}
 	f.addCommon(cmd)
 	rate := addRateFlag(cmd)
@@ -84,7 +82,7 @@ func newHeldDiscardCommand(e *Env) *cobra.Command {
 dropped at once, the rest goes after the retention of their policy.`,
 		Example: `  retryd held discard customer --queue charges --dry-run
   retryd held discard customer --queue charges --yes`,
-		Args: cobra.ExactArgs(1),
+		Args: takes("CONDITION"),
 	}
 	f.addCommon(cmd)
 	addConfirmFlags(cmd)

@@ -27,7 +27,7 @@ func newQueueListCommand(e *Env) *cobra.Command {
 tells for how long the first of them has. HEALTH is the worst of the metrics that queue stats shows.`,
 		Example: `  retryd queue list
   retryd queue list -o json`,
-		Args: cobra.NoArgs,
+		Args: takes(),
 	}
 	limit := addLimitFlag(cmd, 0)
 	cmd.RunE = e.run(func(ctx context.Context, s *session, _ []string) error {
@@ -193,7 +193,7 @@ Without --until and --for it lasts until the queue is resumed.`,
 		Example: `  retryd queue pause hooks --for 30m
   retryd queue pause hooks --until 2126-01-05T09:00:00Z
   retryd queue pause hooks`,
-		Args: cobra.ExactArgs(1),
+		Args: takes("QUEUE"),
 	}
 	cmd.Flags().Var(&until, "until", "when it resumes by itself, such as 2026-01-31T18:30:00Z or 2026-01-31T18:30:00+01:00")
 	cmd.Flags().DurationVar(&length, "for", 0, "after what time it resumes by itself, such as 30m or 2h")
@@ -235,7 +235,7 @@ func newQueueResumeCommand(e *Env) *cobra.Command {
 		Short:   "End the pause of a queue",
 		Long:    `Ends the pause of a queue. What has fallen due is handed out again, by all replicas within a second.`,
 		Example: `  retryd queue resume hooks`,
-		Args:    cobra.ExactArgs(1),
+		Args:    takes("QUEUE"),
 	}
 	cmd.RunE = e.run(func(ctx context.Context, s *session, args []string) error {
 		c, err := s.client()

@@ -34,7 +34,7 @@ type act struct {
 
 // taskAct makes the command of an act.
 func taskAct(e *Env, cmd *cobra.Command, a act) *cobra.Command {
-	cmd.Args = cobra.MinimumNArgs(1)
+	cmd.Args = takes("ID...")
 	cmd.RunE = e.run(func(ctx context.Context, s *session, args []string) error {
 		if a.check != nil {
 			if err := a.check(s); err != nil {

@@ -39,7 +39,7 @@ with how it failed, what was decided, and why.`,
 		Example: `  retryd task get order-1
   retryd task get order-1 -o json
   retryd task get order-1 --payload-out payload.bin`,
-		Args: cobra.ExactArgs(1),
+		Args: takes("ID"),
 	}
 	cmd.Flags().StringVar(&form, "payload", payloadAuto,
 		"how to show the payload: text, base64, none, or auto, which is text where it is text")

@@ -26,7 +26,7 @@ tasks are looked at one by one.`,
 		Example: `  retryd task list --queue hooks
   retryd task list --state held --condition customer -o wide
   retryd task list --group orders --limit 0 -o json`,
-		Args: cobra.NoArgs,
+		Args: takes(),
 	}
 	f.addCommon(cmd)
 	f.addCondition(cmd)

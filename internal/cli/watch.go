@@ -75,7 +75,7 @@ ended, and their attempts handed back.`,
   retryd watch hooks charges -o json
   retryd watch hooks --lease --outcome success --limit 1
   retryd watch hooks --lease --exec 'curl -sf -d @- https://hooks.example.com/' --max-in-flight 4`,
-		Args: cobra.RangeArgs(1, 100),
+		Args: takes("QUEUE..."),
 	}
 	flags := cmd.Flags()
 	addConnectionFlags(flags)

@@ -99,7 +99,7 @@ func TestWatch(t *testing.T) {
 func TestWatchRefusesBadFlags(t *testing.T) {
 	inBubble(t, func(r *rig) {
 		for args, want := range map[string][]string{
-			"":              {"accepts between 1 and 100 arg(s), received 0"},
+			"":              {`retryd watch takes QUEUE..., and was given []`},
 			"q --limit -1":  {`--limit is "-1": it must be 0, for no end, or more`},
 			"q --exec true": {"--exec is given without --lease"},
 			"q --max-in-flight 2 --worker-id w --drain-timeout 1s --lease-duration 9s": {
