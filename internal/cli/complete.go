@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/retryd/retryd/client"
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
@@ -35,6 +36,11 @@ func (e *Env) addCompletions(cmd *cobra.Command) {
 			return formatsOf(cmd), cobra.ShellCompDirectiveNoFileComp
 		})
 	}
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if of, ok := f.Value.(interface{ names() []string }); ok {
+			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(of.names(), cobra.ShellCompDirectiveNoFileComp))
+		}
+	})
 	_, path, _ := strings.Cut(cmd.CommandPath(), " ")
 	switch path {
 	case "policy get", "policy delete", "policy preview":

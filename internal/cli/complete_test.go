@@ -18,6 +18,8 @@ func TestCompletion(t *testing.T) {
 		r.run("__complete", "watch", "hooks", "").wants(0).says("hooks\n:4\n")
 		r.run("__complete", "dead", "list", "--policy", "").wants(0).says("quick\tQUICK\n")
 		r.run("__complete", "policy", "preview", "quick", "-o", "").wants(0).says("table\nwide\njson\nyaml\nsvg\n:4\n")
+		r.run("__complete", "task", "list", "--state", "").wants(0).says("SCHEDULED\nLEASED\nHELD\nDEAD\n:4\n")
+		r.run("__complete", "report", "b", "--connection", "").wants(0).says("DNS\nREFUSED\n")
 		r.run("__complete", "--address=nowhere", "policy", "get", "").wants(0)
 	})
 }

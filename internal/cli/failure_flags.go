@@ -59,6 +59,9 @@ func (f *failureFlags) addTo(cmd *cobra.Command) {
 	cause("timed-out", "bool", "failure: no answer came in time", timeoutFailure)
 	flags.Lookup("timed-out").NoOptDefVal = "true"
 	cause("connection", "kind", "failure: the connection failed: dns, refused, reset, tls, unreachable or other", connectionFailure)
+	kinds := newEnumFlag[retryv1.ConnectionFailure_Kind]("KIND_")
+	// It fails only where there is no such flag.
+	_ = cmd.RegisterFlagCompletionFunc("connection", cobra.FixedCompletions(kinds.names(), cobra.ShellCompDirectiveNoFileComp))
 	cause("outcome", "word", "failure: an outcome in your own words, such as busy", func(value string) (*retryv1.Failure, error) {
 		return &retryv1.Failure{Cause: &retryv1.Failure_Outcome{Outcome: value}}, nil
 	})
