@@ -23,7 +23,7 @@ func (h *retryService) ReportFailure(ctx context.Context, r *retryv1.ReportFailu
 		h.s.sched.Refused(ctx, report, err)
 		return nil, err
 	}
-	if _, err := h.s.sched.AdmitReports(report.Namespace, 1); err != nil {
+	if err := h.admit(ctx, report); err != nil {
 		return nil, err
 	}
 	report.Trace = h.s.traceOf(ctx)
@@ -42,7 +42,7 @@ func (h *retryService) ReportSuccess(ctx context.Context, r *retryv1.ReportSucce
 		h.s.sched.Refused(ctx, report, err)
 		return nil, err
 	}
-	if _, err := h.s.sched.AdmitReports(report.Namespace, 1); err != nil {
+	if err := h.admit(ctx, report); err != nil {
 		return nil, err
 	}
 	answer, err := h.s.sched.Report(ctx, report)
@@ -50,6 +50,15 @@ func (h *retryService) ReportSuccess(ctx context.Context, r *retryv1.ReportSucce
 		return nil, err
 	}
 	return wire.SuccessAnswer(&answer), nil
+}
+
+// admit refuses a report where its namespace may make no more.
+func (h *retryService) admit(ctx context.Context, report scheduler.Report) error {
+	_, err := h.s.sched.AdmitReports(report.Namespace, 1)
+	if err != nil {
+		h.s.sched.Refused(ctx, report, err)
+	}
+	return err
 }
 
 // BatchReport takes many reports and answers each in its place.
@@ -67,7 +76,7 @@ func (h *retryService) BatchReport(ctx context.Context, r *retryv1.BatchReportRe
 		report.Trace = trace
 		b.add(ctx, report, c.err())
 	}
-	b.admit(namespace, h.s.sched)
+	b.admit(ctx, namespace)
 	resp := &retryv1.BatchReportResponse{Results: make([]*retryv1.ReportResult, 0, len(r.GetReports()))}
 	for _, got := range b.take(ctx) {
 		resp.Results = append(resp.Results, h.result(ctx, &got))
@@ -116,9 +125,10 @@ func (b *reportBatch) add(ctx context.Context, r scheduler.Report, err error) {
 }
 
 // admit refuses the last of the reports, where there are more than the namespace may make.
-func (b *reportBatch) admit(namespace string, sched *scheduler.Scheduler) {
-	n, err := sched.AdmitReports(namespace, len(b.reports))
-	for _, place := range b.places[n:] {
+func (b *reportBatch) admit(ctx context.Context, namespace string) {
+	n, err := b.sched.AdmitReports(namespace, len(b.reports))
+	for i, place := range b.places[n:] {
+		b.sched.Refused(ctx, b.reports[n+i], err)
 		b.answers[place].Err = err
 	}
 	b.reports, b.places = b.reports[:n], b.places[:n]

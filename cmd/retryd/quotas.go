@@ -177,6 +177,9 @@ func (f *quotaFile) follow(ctx context.Context) {
 func (f *quotaFile) look(ctx context.Context) {
 	quotas, text, err := readQuotas(f.path)
 	if err == nil && bytes.Equal(text, f.text) {
+		if f.told != "" {
+			f.log.InfoContext(ctx, "the file of quotas can be used again, and says what it did before", "file", f.path)
+		}
 		f.told = ""
 		return
 	}

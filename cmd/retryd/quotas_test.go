@@ -109,6 +109,13 @@ func TestQuotasFollowTheirFile(t *testing.T) {
 		if n := admitted("c"); n != 7 {
 			t.Errorf("%d admitted without the file, want 7", n)
 		}
+		write("default: {reports_per_second: 7}\n")
+		for range 2 {
+			f.look(t.Context())
+		}
+		if n := strings.Count(log.String(), "can be used again"); n != 1 {
+			t.Errorf("told %d times that the file is as before:\n%s", n, log.String())
+		}
 		write("default: {reports_per_second: unlimited}\n")
 		f.look(t.Context())
 		if n := admitted("d"); n != 100 {

@@ -28,6 +28,7 @@ import (
 // site is a server that is watched, as cmd/retryd joins it.
 type site struct {
 	t       *testing.T
+	sched   *scheduler.Scheduler
 	metrics *telemetry.Metrics
 	lines   *telemetry.LogBuffer
 	log     *bytes.Buffer
@@ -87,6 +88,7 @@ func newSite(t *testing.T, open func(m *telemetry.Metrics) scheduler.Store) *sit
 	if err := sched.SetQuotas(scheduler.Quotas{Namespaces: map[string]scheduler.Quota{"limited": limit}}); err != nil {
 		t.Fatal(err)
 	}
+	s.sched = sched
 	srv, err := server.New(server.Config{Log: log, DrainTimeout: time.Second, Calls: s.metrics.Calls(), Streams: s.metrics.Streams()}, sched)
 	if err != nil {
 		t.Fatal(err)
