@@ -33,7 +33,7 @@ func newVocabulary(t *testing.T) vocabulary {
 	t.Helper()
 	v := vocabulary{
 		values: set("ALREADY_EXISTS", "DEADLINE_EXCEEDED", "FAILED_PRECONDITION", "INVALID_ARGUMENT", "NOT_FOUND",
-			"NOT_SERVING", "RESOURCE_EXHAUSTED",
+			"NOT_SERVING", "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED",
 			// As labels of metrics they have no prefix.
 			"DEAD_LETTER", "LEASES_EXPIRED", "RETRY_NOW"),
 		// Those that stand in the metadata of errors, in the log and in traces, metrics of health,
@@ -42,8 +42,9 @@ func newVocabulary(t *testing.T) vocabulary {
 			"retry_rate", "dead_letter_rate", "average_attempts_to_success", "tasks_over_24h", "second_attempt_success_rate", "depth_growth",
 			"no_credential", "bad_credential", "unknown_token", "invalid_token", "no_role", "no_namespace", "no_rule",
 			"retryd_access_denials_total", "no_answer", "network_error", "max_delay_seconds", "retry_on_timeout", "retry_on_connection_error",
+			"reports_per_second", "pending_tasks", "pending_bytes", "leases_out",
 			"round_robin", "grpc_tools", "grpc_tools_ruby_protoc", "grpc_php_plugin", "java_multiple_files"),
-		types: set("ProtoRoot", "BadRequest", "ErrorInfo", "RetryInfo", "ServerReflection", "ServerReflectionInfo", "WithToken"),
+		types: set("ProtoRoot", "QuotaFailure", "BadRequest", "ErrorInfo", "RetryInfo", "ServerReflection", "ServerReflectionInfo", "WithToken"),
 	}
 	for reason := range reasons(t) {
 		v.values[reason] = true

@@ -189,6 +189,7 @@ func reasons(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	named := constants(parsed)
 	out := make(map[string]string)
 	ast.Inspect(parsed, func(n ast.Node) bool {
 		lit, ok := n.(*ast.CompositeLit)
@@ -210,6 +211,10 @@ func reasons(t *testing.T) map[string]string {
 				if key.Name == "reason" {
 					reason = strings.Trim(v.Value, `"`)
 				}
+			case *ast.Ident:
+				if key.Name == "reason" {
+					reason = named[v.Name]
+				}
 			case *ast.SelectorExpr:
 				if key.Name == "code" {
 					code = upperSnake(v.Sel.Name)
@@ -224,6 +229,22 @@ func reasons(t *testing.T) map[string]string {
 	if len(out) < 10 {
 		t.Fatalf("only %d reasons found in server/errors.go: %v", len(out), out)
 	}
+	return out
+}
+
+// constants are the texts of a file that have a name.
+func constants(parsed *ast.File) map[string]string {
+	out := make(map[string]string)
+	ast.Inspect(parsed, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || len(spec.Names) != 1 || len(spec.Values) != 1 {
+			return true
+		}
+		if lit, ok := spec.Values[0].(*ast.BasicLit); ok && lit.Kind == token.STRING {
+			out[spec.Names[0].Name] = strings.Trim(lit.Value, `"`)
+		}
+		return true
+	})
 	return out
 }
 
