@@ -75,7 +75,7 @@ func parse(data []byte) (*roster, error) {
 		if errors.Is(err, io.EOF) {
 			return nil, errors.New("it is empty; allowed: tokens and bindings")
 		}
-		return nil, err
+		return nil, unread(err)
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("it holds more than one document")
@@ -98,6 +98,25 @@ func parse(data []byte) (*roster, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// unread tells where values stand that are of another form than they must be. It does
+// not show them, as the library would: somebody may have put a token there.
+func unread(err error) error {
+	all, ok := errors.AsType[*yaml.LoadErrors](err)
+	if !ok {
+		return err
+	}
+	errs := make([]error, len(all.Errors))
+	for i, e := range all.Errors {
+		what := "there is another value than there can be; allowed: tokens is a list of name, sha256 and expires, a time; bindings one of identity (or jwt, with claim and value), roles and namespaces, which are lists"
+		// These two tell of keys.
+		if strings.HasPrefix(e.Message, "field ") || strings.HasPrefix(e.Message, "mapping key ") {
+			what, _, _ = strings.Cut(e.Message, " in type ")
+		}
+		errs[i] = fmt.Errorf("line %d: %s", e.Mark.Line, what)
+	}
+	return errors.Join(errs...)
 }
 
 // fileChecker puts what a file says into a roster, and collects what is wrong.

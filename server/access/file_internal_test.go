@@ -35,6 +35,15 @@ bindings:
 	if strings.Contains(err.Error(), "my-secret-token") {
 		t.Errorf("the error holds what may be a token:\n%v", err)
 	}
+	for _, text := range []string{
+		"tokens: [my-token]", "tokens: my-token", "tokens: [{name: a, sha256: [my-token]}]", "tokens: [{name: a, expires: my-token}]",
+		"bindings: [{roles: my-token}, {namespaces: my-token}]", "\n\nbindings: my-token",
+	} {
+		_, err := parse([]byte(text))
+		if err == nil || strings.Contains(err.Error(), "my-tok") || !strings.Contains(err.Error(), "line ") || strings.Contains(err.Error(), "access.") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
 	for _, text := range []string{"", "users: []", "tokens: []", "bindings: {}", "a: b: c", "bindings: []\n---\nbindings: []"} {
 		if _, err := parse([]byte(text)); err == nil {
 			t.Errorf("%q was taken", text)
