@@ -53,6 +53,8 @@ retry.v1.RetryService/NextAttempt by task_id: reporter worker admin
 retry.v1.RetryService/ReleaseLease: reporter worker admin
 retry.v1.RetryService/ReportFailure: reporter worker admin
 retry.v1.RetryService/ReportSuccess: reporter worker admin
+retry.v1.RetryService/Subscribe with observe, extend on it: worker admin
+retry.v1.RetryService/Subscribe with observe, outcome on it: worker admin
 retry.v1.RetryService/Subscribe with observe: worker operator admin
 retry.v1.RetryService/Subscribe: worker admin
 retry.v1.ServerService/GetServerInfo: any identity
@@ -144,9 +146,10 @@ func served() []protoreflect.MethodDescriptor {
 // accessCase is a method, or the part of it for which there is a rule of its own.
 type accessCase struct {
 	name string
-	// first is the first message; then, where it is set, ends what would go on.
+	// first is the first message; then are those that follow, the last of which ends
+	// what would go on.
 	first func() proto.Message
-	then  proto.Message
+	then  []proto.Message
 }
 
 // casesOf are the cases of a method: what a request says that makes a difference.
@@ -168,10 +171,14 @@ func casesOf(m protoreflect.MethodDescriptor) []accessCase {
 				return &retryv1.SubscribeRequest{Message: &retryv1.SubscribeRequest_Open{Open: &retryv1.Open{Queues: []string{"q"}, Observe: observe}}}
 			}
 		}
+		outcome := &retryv1.SubscribeRequest{Message: &retryv1.SubscribeRequest_Outcome{Outcome: &retryv1.Outcome{LeaseToken: "x"}}}
+		extend := &retryv1.SubscribeRequest{Message: &retryv1.SubscribeRequest_Extend{Extend: &retryv1.Extend{LeaseTokens: []string{"x"}}}}
 		end := &retryv1.SubscribeRequest{Message: &retryv1.SubscribeRequest_Flow{Flow: &retryv1.Flow{MaxInFlight: -1}}}
 		return []accessCase{
-			{name: name, first: open(false), then: end},
-			{name: name + " with observe", first: open(true), then: end},
+			{name: name, first: open(false), then: []proto.Message{end}},
+			{name: name + " with observe", first: open(true), then: []proto.Message{end}},
+			{name: name + " with observe, outcome on it", first: open(true), then: []proto.Message{outcome, end}},
+			{name: name + " with observe, extend on it", first: open(true), then: []proto.Message{extend, end}},
 		}
 	}
 	return []accessCase{{name: name, first: func() proto.Message { return newMessage(m.Input()) }}}
@@ -218,11 +225,7 @@ func (c *accessCase) call(ctx context.Context, conn *grpc.ClientConn, m protoref
 	if err != nil {
 		return err
 	}
-	sends := []proto.Message{msg}
-	if c.then != nil {
-		sends = append(sends, c.then)
-	}
-	for _, msg := range sends {
+	for _, msg := range append([]proto.Message{msg}, c.then...) {
 		// What a stream has been ended for is told by what is received.
 		if err := stream.SendMsg(msg); err != nil && !errors.Is(err, io.EOF) {
 			return err

@@ -42,6 +42,7 @@ func Rules() []Rule {
 		{Method: retryv1.RetryService_ExtendLease_FullMethodName, Roles: report},
 		{Method: retryv1.RetryService_ReleaseLease_FullMethodName, Roles: report},
 		{Method: retryv1.RetryService_Subscribe_FullMethodName, Roles: Worker | Operator, Case: "with observe", fits: observing},
+		{Method: retryv1.RetryService_Subscribe_FullMethodName, Roles: Worker, Case: "outcome and extend on it", fits: settling},
 		{Method: retryv1.RetryService_Subscribe_FullMethodName, Roles: Worker},
 
 		{Method: retryv1.PolicyService_GetPolicy_FullMethodName, Roles: read},
@@ -103,17 +104,29 @@ func observing(msg any) bool {
 	return ok && m.GetOpen().GetObserve()
 }
 
+// settling reports whether a message of a stream does something to leases: a stream
+// that looks on may be open to those who may not.
+func settling(msg any) bool {
+	m, ok := msg.(*retryv1.SubscribeRequest)
+	return ok && (m.GetOutcome() != nil || m.GetExtend() != nil)
+}
+
 // defaultNamespace is the one of requests that name none.
 const defaultNamespace = "default"
+
+// ofStream stands for the namespace in which the stream was opened.
+const ofStream = ""
 
 // namespaces calls need with each namespace that a message names until need
 // returns false. It returns false where it cannot tell: such a message is denied.
 func namespaces(msg any, need func(namespace string) bool) (known bool) {
 	switch m := msg.(type) {
 	case *retryv1.SubscribeRequest:
-		// What follows on a stream's Open is of the namespace of that.
-		if m.GetOpen() != nil {
+		switch {
+		case m.GetOpen() != nil:
 			need(named(m.GetOpen().GetNamespace()))
+		case settling(m):
+			need(ofStream)
 		}
 	case *retryv1.BatchReportRequest:
 		outer := named(m.GetNamespace())

@@ -77,14 +77,20 @@ func (s *Session) Permit(ctx context.Context, msg any) error {
 func (s *Session) enter(roles Role, namespace string) *DeniedError {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if why := s.renew(s.control.roster.Load()); why != nil {
-		return why
+	if namespace == ofStream {
+		if s.in == "" {
+			return nil // whoever handles the stream says what is missing
+		}
+		return s.caller.permit(s.method, roles, s.in)
 	}
-	if why := s.caller.permit(s.method, roles, namespace); why != nil {
-		return why
+	now, why := s.renewed(s.control.roster.Load())
+	if why == nil {
+		why = now.permit(s.method, roles, namespace)
 	}
-	s.roles, s.in = roles, namespace
-	return nil
+	if why == nil {
+		s.caller, s.roles, s.in = now, roles, namespace
+	}
+	return why
 }
 
 // Lapsed is closed when the caller may not go on; a nil Session never lapses.
@@ -130,29 +136,33 @@ func (c *Control) review(ctx context.Context) {
 	}
 }
 
-// lost is why the caller may not go on under a roster, nil if it may.
+// lost is why the caller may not go on under a roster, nil if it may. Who may not
+// stays what it was, and may settle what it has begun.
 func (s *Session) lost(r *roster) *DeniedError {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if why := s.renew(r); why != nil || s.in == "" {
-		return why
+	now, why := s.renewed(r)
+	if why == nil && s.in != "" {
+		why = now.permit(s.method, s.roles, s.in)
 	}
-	return s.caller.permit(s.method, s.roles, s.in)
+	if why == nil {
+		s.caller = now
+	}
+	return why
 }
 
-// renew has the caller be what it is under a roster, and says why it is nobody
-// there. Callers hold mu.
-func (s *Session) renew(r *roster) *DeniedError {
+// renewed is the caller as it is under a roster, or why it is nobody there. Callers
+// hold mu.
+func (s *Session) renewed(r *roster) (*Caller, *DeniedError) {
 	now, ok := s.caller.under(r)
 	if !ok {
-		return &DeniedError{Reason: UnknownToken, Identity: s.caller.Name, Message: "the token is known no more"}
+		return nil, &DeniedError{Reason: UnknownToken, Identity: s.identity, Message: "the token is known no more"}
 	}
 	if now.kid != "" && !s.control.jwts.knows(now.kid) {
-		return &DeniedError{Reason: InvalidToken, Identity: now.Name, Message: "the token's key is known no more"}
+		return nil, &DeniedError{Reason: InvalidToken, Identity: s.identity, Message: "the token's key is known no more"}
 	}
 	if now.expired(time.Now()) {
-		return &DeniedError{Reason: Expired, Identity: now.Name, Message: "the credential has expired; come again with another"}
+		return nil, &DeniedError{Reason: Expired, Identity: s.identity, Message: "the credential has expired; come again with another"}
 	}
-	s.caller = now
-	return nil
+	return now, nil
 }
