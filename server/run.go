@@ -49,6 +49,7 @@ func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 
 // drain stops the server, gently for as long as it has time.
 func (s *Server) drain() {
+	s.log.Info("stopping: what is under way is brought to its end", "drain_timeout", s.cfg.DrainTimeout)
 	s.health.Shutdown()
 	s.sched.Drain()
 	close(s.draining)

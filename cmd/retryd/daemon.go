@@ -100,7 +100,12 @@ func (d *daemon) listen(ctx context.Context) error {
 // Over a store that may be away, keep looks after it: it calls begin once the
 // store can be used, and returns when ctx ends or the store can never be used.
 // Whatever else is to run beside the server does so to its end.
-func (d *daemon) run(ctx context.Context, keep func(ctx context.Context, begin func()) error, beside ...func(ctx context.Context, log *slog.Logger) error) error {
+func (d *daemon) run(ctx context.Context, keep func(ctx context.Context, begin func()) error, beside ...func(ctx context.Context, log *slog.Logger) error) (err error) {
+	defer func() {
+		if err == nil {
+			d.log.InfoContext(ctx, "stopped")
+		}
+	}()
 	defer heap.Tune(d.log)()
 	// The loops outlive the server: while it drains, outcomes are still taken.
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))

@@ -288,6 +288,11 @@ func TestTerminationDrains(t *testing.T) {
 	if strings.Contains(s.Stderr(), "are cut") {
 		t.Errorf("it did not wait:\n%s", s.Stderr())
 	}
+	// Whoever finds it gone reads in the log that it was told to go.
+	_, after, _ := strings.Cut(s.Stderr(), "msg=\"stopping: what is under way is brought to its end\"")
+	if !strings.HasSuffix(after, "msg=stopped\n") {
+		t.Errorf("the log does not tell of its end:\n%s", s.Stderr())
+	}
 }
 
 func TestTerminationEndsBeforeItsDeadline(t *testing.T) {

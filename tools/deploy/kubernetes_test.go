@@ -169,6 +169,10 @@ func TestManifestsFitTogether(t *testing.T) {
 			if s.Name == "retryd" && (s.Spec.ClusterIP != core.ClusterIPNone || !matches(s.Spec.Selector, pod.Labels)) {
 				t.Errorf("%s: the service leads not to every pod: %+v", dir, s.Spec)
 			}
+			// A mesh would speak clear text to it.
+			if says := s.Spec.Ports[0].AppProtocol; s.Name == "retryd" && says != nil && settingsOf(t, objects)["tls-cert"] != nil {
+				t.Errorf("%s: the service speaks TLS, and says %s", dir, *says)
+			}
 		}
 		for _, b := range only[*policy.PodDisruptionBudget](objects) {
 			if b.Name == "retryd" && !matches(b.Spec.Selector.MatchLabels, pod.Labels) {
