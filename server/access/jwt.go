@@ -68,6 +68,10 @@ func newJWTs(cfg JWTConfig) (*jwts, error) {
 func (j *jwts) caller(ctx context.Context, r *roster, bearer string) (*Caller, *DeniedError) {
 	claims, keys := jwt.MapClaims{}, j.kids.Load()
 	parsed, err := j.parser.ParseWithClaims(bearer, claims, func(t *jwt.Token) (any, error) {
+		// What it names there must be understood, and nothing of it is.
+		if t.Header["crit"] != nil {
+			return nil, errCritical
+		}
 		kid, _ := t.Header["kid"].(string)
 		// Without a name every key would be tried, at the price of each.
 		if kid == "" {
@@ -101,6 +105,7 @@ func (j *jwts) caller(ctx context.Context, r *roster, bearer string) (*Caller, *
 var (
 	errNoKID      = errors.New("no kid")
 	errUnknownKey = errors.New("unknown key")
+	errCritical   = errors.New("critical extensions")
 )
 
 // refusedJWT says what is wrong with a JWT, in words of our own: those of the
@@ -112,6 +117,7 @@ func refusedJWT(err error) *DeniedError {
 		message string
 	}{
 		{jwt.ErrTokenMalformed, UnknownToken, "the token is not known, nor is it a JWT"},
+		{errCritical, InvalidToken, "the token has extensions (crit) that are not known here"},
 		{errNoKID, InvalidToken, "the token does not name its key (kid)"},
 		{errUnknownKey, InvalidToken, "the token is signed by a key that is not known"},
 		{jwt.ErrTokenSignatureInvalid, InvalidToken, "the token's signature does not hold, or is of an algorithm that is not taken"},

@@ -114,6 +114,12 @@ func TestJWTs(t *testing.T) {
 		return claims
 	}
 	ed := jwt.SigningMethodEdDSA
+	critical := jwt.NewWithClaims(ed, good())
+	critical.Header["kid"], critical.Header["crit"] = "ed", []string{"b64"}
+	extended, err := critical.SignedString(i.ed)
+	if err != nil {
+		t.Fatal(err)
+	}
 	soon, past := time.Now().Add(time.Minute).Unix(), time.Now().Add(-time.Minute).Unix()
 	for _, row := range []struct{ name, token, reason string }{
 		{"good", sign(t, ed, i.ed, "ed", good()), ""},
@@ -127,6 +133,7 @@ func TestJWTs(t *testing.T) {
 		{"RS384, which is not taken", sign(t, jwt.SigningMethodRS384, i.rsa, "rsa", good()), InvalidToken},
 		{"by the key of another algorithm", sign(t, ed, i.ed, "rsa", good()), InvalidToken},
 		{"by another issuer's key", sign(t, ed, other.ed, "ed", good()), InvalidToken},
+		{"with extensions that must be understood", extended, InvalidToken},
 		{"without a kid", sign(t, ed, i.ed, "", good()), InvalidToken},
 		{"with an unknown kid", sign(t, ed, i.ed, "../../etc/passwd", good()), InvalidToken},
 		{"expired", sign(t, ed, i.ed, "ed", but("exp", past)), Expired},
