@@ -49,7 +49,7 @@ func (c *Client) Observe(ctx context.Context, queues []string, show func(*Attemp
 		switch {
 		case ctx.Err() != nil: // it was left, and did not end
 		case err != nil:
-			c.log.WarnContext(ctx, "subscription ended", "error", err.Error(), "retry_in", d)
+			c.log.WarnContext(ctx, "subscription ended", "error", err, "retry_in", d)
 		default:
 			c.log.InfoContext(ctx, "server asked to subscribe anew", "retry_in", d)
 		}

@@ -51,7 +51,7 @@ func (s *shift) subscribe(ctx, net context.Context) error {
 		}
 		d := pause.next(asked)
 		if err != nil {
-			s.log.WarnContext(ctx, "subscription ended", "error", err.Error(), "retry_in", d)
+			s.log.WarnContext(ctx, "subscription ended", "error", err, "retry_in", d)
 		} else {
 			s.log.InfoContext(ctx, "server asked to subscribe anew", "retry_in", d)
 		}

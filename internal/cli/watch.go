@@ -9,10 +9,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/retryd/retryd/client"
 )
@@ -144,12 +147,13 @@ func (w *watcher) check(cmd *cobra.Command) error {
 // the limit is reached.
 func (w *watcher) watch(ctx context.Context, queues []string) error {
 	s := w.s
-	c, err := s.client(client.WithLogger(slog.New(&noteHandler{s})), client.WithRetryTimeout(time.Minute))
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	notes := &noteHandler{s: s, stop: stop}
+	c, err := s.client(client.WithLogger(slog.New(notes)), client.WithRetryTimeout(time.Minute))
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
 	w.printer = newPrinter(s, stop)
 	if w.lease {
 		err = w.work(ctx, c, queues, stop)
@@ -165,7 +169,7 @@ func (w *watcher) watch(ctx context.Context, queues []string) error {
 			}
 		})
 	}
-	return errors.Join(err, w.printer.close())
+	return errors.Join(err, notes.refusal(), w.printer.close())
 }
 
 // errLimit ends the watch where --limit is reached.
@@ -234,8 +238,45 @@ func (w *watcher) settled(r client.Settled) {
 	w.printer.put(ev)
 }
 
-// noteHandler shows people what the client logs, such as that it subscribes anew.
-type noteHandler struct{ s *session }
+// deniedTwice is within what time a second denial shows that a worker has no right to
+// attempts. After one it may have, since its token has expired and the next is there.
+const deniedTwice = 10 * time.Second
+
+// noteHandler shows people what the client logs, such as that it subscribes anew. A
+// worker of the library would do so for ever where it is denied; here somebody waits
+// to be told.
+type noteHandler struct {
+	s    *session
+	stop context.CancelCauseFunc
+
+	mu       sync.Mutex
+	deniedAt time.Time
+	refused  error
+}
+
+// refusal is why the caller may not watch; nil while it may.
+func (h *noteHandler) refusal() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.refused
+}
+
+// denied is true where that was one denial too many.
+func (h *noteHandler) denied(err error) bool {
+	if code := status.Code(err); code != codes.Unauthenticated && code != codes.PermissionDenied {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.s.env.Now()
+	if h.deniedAt.IsZero() || now.Sub(h.deniedAt) > deniedTwice {
+		h.deniedAt = now
+		return false
+	}
+	h.refused = err
+	h.stop(err)
+	return true
+}
 
 // Enabled implements [slog.Handler].
 func (h *noteHandler) Enabled(_ context.Context, level slog.Level) bool {
@@ -248,6 +289,10 @@ func (h *noteHandler) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool {
 		switch a.Key {
 		case "error":
+			if err, ok := a.Value.Any().(error); ok && h.denied(err) {
+				line = ""
+				return false
+			}
 			line += ": " + statusPrefix.ReplaceAllString(a.Value.String(), "")
 		case "retry_in":
 			line += "; again in " + span(a.Value.Duration())
@@ -256,6 +301,9 @@ func (h *noteHandler) Handle(_ context.Context, r slog.Record) error {
 		}
 		return true
 	})
+	if line == "" {
+		return nil
+	}
 	return h.s.note("%s", line)
 }
 

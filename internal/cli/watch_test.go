@@ -80,7 +80,16 @@ func TestWatch(t *testing.T) {
 			r.run("watch", "a b", "--lease", "--outcome", "success").wants(2).says("queues[0]: ")
 			r.onStream = func() error { return status.Error(codes.PermissionDenied, "not yours") }
 			r.run("watch", "q").wants(4).says("retryd: not yours")
+			r.run("watch", "q", "--lease", "--outcome", "success").wants(4).says("retryd: not yours")
 			tries := 0
+			r.onStream = func() error {
+				if tries++; tries == 1 {
+					return status.Error(codes.Unauthenticated, "expired")
+				}
+				return nil
+			}
+			r.runUntil(ctx, "watch", "q", "--lease", "--outcome", "release", "--limit", "1").wants(0).says("subscription ended: expired; again in ", "  released ")
+			tries = 0
 			r.onStream = func() error {
 				if tries++; tries < 3 {
 					return status.Error(codes.Unavailable, "away")
