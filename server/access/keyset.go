@@ -48,8 +48,10 @@ type keySet struct {
 	// next is when a URL is fetched again; told is whether the log has that it fails.
 	next time.Time
 	told bool
-	// changed says that follow has yet to tell of new keys.
+	// changed says that follow has yet to tell of new keys, unread are those that could
+	// not be read, of which the log has yet to be told.
 	changed bool
+	unread  []string
 }
 
 // newKeySet reads the keys where they are in a file.
@@ -111,6 +113,7 @@ func (k *keySet) learn(ctx context.Context, kid string) bool {
 func (k *keySet) follow(ctx context.Context, log *slog.Logger) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	defer k.tellUnread(ctx, log)
 	changed := k.changed
 	k.changed = false
 	now := time.Now()
@@ -134,6 +137,13 @@ func (k *keySet) follow(ctx context.Context, log *slog.Logger) bool {
 	return changed
 }
 
+func (k *keySet) tellUnread(ctx context.Context, log *slog.Logger) {
+	if len(k.unread) > 0 {
+		log.WarnContext(ctx, "some keys of JWTs cannot be read: tokens that are signed by them are not taken", "kids", k.unread)
+	}
+	k.unread = nil
+}
+
 // refresh reads the keys. It is true when they are others than before.
 func (k *keySet) refresh(ctx context.Context) (bool, error) {
 	data, err := k.load(ctx)
@@ -143,7 +153,7 @@ func (k *keySet) refresh(ctx context.Context) (bool, error) {
 	if k.read != nil && bytes.Equal(data, k.read) {
 		return false, nil
 	}
-	keys, err := parseKeys(data)
+	keys, unread, err := parseKeys(data)
 	if err != nil {
 		return false, fmt.Errorf("JWKS: %w", err)
 	}
@@ -155,7 +165,7 @@ func (k *keySet) refresh(ctx context.Context) (bool, error) {
 		kids[keys[i].Marshal().KID] = true
 	}
 	k.kids.Store(&kids)
-	k.read = data
+	k.read, k.unread = data, unread
 	return true, nil
 }
 
@@ -184,32 +194,30 @@ func (k *keySet) load(ctx context.Context) ([]byte, error) {
 	return data, err
 }
 
-// parseKeys are the public keys of a JWKS that have names. Of others, and of
-// secrets, nothing is taken.
-func parseKeys(data []byte) ([]jwkset.JWK, error) {
+// parseKeys are the public keys of a JWKS that have names. Of others, and of secrets,
+// nothing is taken. Those that cannot be read are passed over, as RFC 7517 asks: a key
+// of a new kind must not keep the others from being changed.
+func parseKeys(data []byte) (keys []jwkset.JWK, unread []string, err error) {
 	var set jwkset.JWKSMarshal
 	if err := json.Unmarshal(data, &set); err != nil {
-		return nil, errors.New("it is no JSON of the form {\"keys\": [...]}")
+		return nil, nil, errors.New("it is no JSON of the form {\"keys\": [...]}")
 	}
-	var out []jwkset.JWK
 	for _, m := range set.Keys {
 		if m.KID == "" || m.KTY == jwkset.KtyOct || m.USE == jwkset.UseEnc {
 			continue
 		}
 		key, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{Private: true}, jwkset.JWKValidateOptions{})
-		if errors.Is(err, jwkset.ErrUnsupportedKey) {
+		if err != nil {
+			unread = append(unread, cut(m.KID))
 			continue
 		}
-		if err != nil {
-			return nil, fmt.Errorf("its key %q cannot be read", cut(m.KID))
-		}
 		if private, ok := key.Key().(interface{ Public() crypto.PublicKey }); ok {
-			return nil, fmt.Errorf("its key %q is the private one of a %T: the issuer alone may have that", cut(m.KID), private)
+			return nil, nil, fmt.Errorf("its key %q is the private one of a %T: the issuer alone may have that", cut(m.KID), private)
 		}
-		out = append(out, key)
+		keys = append(keys, key)
 	}
-	if len(out) == 0 {
-		return nil, errors.New("it has no public key with a name (kid)")
+	if len(keys) == 0 {
+		return nil, nil, errors.New("it has no public key with a name (kid) that can be read")
 	}
-	return out, nil
+	return keys, unread, nil
 }

@@ -186,6 +186,34 @@ func TestKeysOfAnURLAreNotFetchedInTheClear(t *testing.T) {
 	}
 }
 
+// A key that nobody here can read keeps the others from nothing, and is told once.
+func TestKeysThatCannotBeReadArePassedOver(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	i, k := newIssuer(t), newKeyServer(t)
+	c := k.control(t, slog.New(slog.NewTextHandler(&log, nil)))
+	for name, key := range map[string]string{
+		"another curve": `{"kty":"EC","crv":"secp256k1","kid":"odd","x":"AQ","y":"AQ"}`,
+		"another type":  `{"kty":"AKP","alg":"ML-DSA-44","kid":"odd","pub":"AQ"}`,
+		"another use":   `{"kty":"RSA","kid":"odd","n":"AQ","e":"AQAB","key_ops":["new"]}`,
+		"no numbers":    `{"kty":"RSA","kid":"odd"}`,
+	} {
+		log.Reset()
+		k.says(strings.Replace(i.jwks(), "[", "["+key+",", 1))
+		if !c.look(t.Context()) || !c.jwts.knows("ed") || c.jwts.knows("odd") {
+			t.Errorf("%s: the keys beside it are not taken, or it is:\n%s", name, log.String())
+		}
+		c.look(t.Context())
+		if n := strings.Count(log.String(), "kids=[odd]"); n != 1 {
+			t.Errorf("%s is told %d times, want once:\n%s", name, n, log.String())
+		}
+	}
+	k.says(strings.Replace(i.jwks(), "[", `[{"kty":"OKP","crv":"Ed25519","kid":"own","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"},`, 1))
+	if c.look(t.Context()) || c.jwts.knows("own") {
+		t.Error("a private key is taken")
+	}
+}
+
 func TestKeysOfAnURLThatMustNotBeTrusted(t *testing.T) {
 	t.Parallel()
 	i, k := newIssuer(t), newKeyServer(t)
