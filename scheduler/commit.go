@@ -209,6 +209,26 @@ func (s *Scheduler) unanswered(j *commitJob, err error) {
 	j.believed, j.guess, j.known = nil, false, false
 }
 
+type repeatsKey struct{}
+
+// WithRepeats bounds for how long from now on what the store has not answered is tried
+// again, in calls with the context that it returns. The first try has all the time that
+// ctx has. It is for calls that carry what is kept in many places, of which one that is
+// away should not keep the others from their answers.
+func WithRepeats(ctx context.Context, d time.Duration) context.Context {
+	return context.WithValue(ctx, repeatsKey{}, time.Now().Add(d))
+}
+
+// timeToRepeat says whether a pause of d, and a try after it, are within the time that
+// ctx has for repeats. Without any bound there are none.
+func timeToRepeat(ctx context.Context, d time.Duration) bool {
+	if until, ok := ctx.Value(repeatsKey{}).(time.Time); ok && time.Until(until) < d {
+		return false
+	}
+	deadline, bounded := ctx.Deadline()
+	return bounded && time.Until(deadline) > 2*d
+}
+
 // pause waits before jobs are tried again, or ends them where ctx leaves no time
 // for it.
 func (s *Scheduler) pause(ctx context.Context, jobs []*commitJob, tries int) {
@@ -220,8 +240,7 @@ func (s *Scheduler) pause(ctx context.Context, jobs []*commitJob, tries int) {
 		return
 	}
 	d := min(firstPause<<min(tries, 10), longestPause)
-	deadline, bounded := ctx.Deadline()
-	wait := bounded && time.Until(deadline) > 2*d
+	wait := timeToRepeat(ctx, d)
 	if wait {
 		timer := time.NewTimer(d)
 		defer timer.Stop()

@@ -13,8 +13,13 @@ import (
 	"github.com/retryd/retryd/server/wire"
 )
 
-// batchTimeout bounds how long the outcomes that are settled together may take.
-const batchTimeout = time.Second
+const (
+	// batchTimeout bounds how long the outcomes that are settled together may take.
+	batchTimeout = time.Second
+	// batchRepeats is for how long what the store has not answered is tried again while
+	// the others wait for their results, and their worker for its credit.
+	batchRepeats = 250 * time.Millisecond
+)
 
 // settle carries out outcomes and extensions in the order in which they came,
 // until the receiver has ended, or, once the stream is over, until nothing is
@@ -68,6 +73,7 @@ func (st *subscription) settleBatch(batch []*retryv1.SubscribeRequest) {
 	// send it again.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(st.ctx), batchTimeout)
 	defer cancel()
+	ctx = scheduler.WithRepeats(ctx, batchRepeats)
 	for len(batch) > 0 {
 		n := 0
 		for n < len(batch) && isReport(batch[n]) {

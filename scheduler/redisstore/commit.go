@@ -165,7 +165,7 @@ func (s *Store) runCommits(ctx context.Context, commits []commitCall) {
 
 // commitPatience is many times what a commit takes. Its caller looks at what came of
 // it and repeats it, perhaps at the node that is in the place of one that hangs.
-const commitPatience = time.Second
+const commitPatience = 500 * time.Millisecond
 
 // commitCalls puts writes into as few scripts as their bounds allow, behind those
 // in to. On a Cluster a script's keys are those of one shard.
