@@ -64,6 +64,7 @@ func newDaemon(ctx context.Context, cfg config, store scheduler.Store, opts serv
 	watch.calls(&opts)
 	if d.tracing != nil {
 		opts.Tracer = d.tracing
+		watch.metrics.WatchTraces(d.tracing.Results())
 	}
 	if d.server, err = server.New(opts, d.sched); err != nil {
 		return nil, err

@@ -72,6 +72,9 @@ func TestACollectorThatIsAwayIsInNobodysWay(t *testing.T) {
 	const drain = 2 * time.Second
 	s := startServer(t, "--policies", policyFile(t, soonPolicy), "--drain-timeout", drain.String(), "--otlp-endpoint", "http://127.0.0.1:1")
 	reportTraced(t, retryv1.NewRetryServiceClient(dial(t, s.Addr)))
+	if metrics := get(t, s.Admin, "/metrics"); !strings.Contains(metrics, `retryd_trace_spans_total{result="dropped"} 0`) {
+		t.Error("the metrics do not tell of spans")
+	}
 	begin := time.Now()
 	s.Signal(syscall.SIGTERM)
 	if status := s.Wait(); status != 0 {

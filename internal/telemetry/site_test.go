@@ -94,6 +94,7 @@ func newSite(t *testing.T, open func(m *telemetry.Metrics) scheduler.Store) *sit
 		t.Fatal(err)
 	}
 	s.metrics.Watch(sched, srv)
+	s.metrics.WatchTraces(map[string]func() uint64{"dropped": func() uint64 { return 0 }})
 	queues := s.metrics.WatchQueues(sched)
 	lis := bufconn.Listen(1 << 20)
 	serving, stopServing := context.WithCancel(t.Context())

@@ -91,3 +91,11 @@ func (g *infoGauge) Describe(ch chan<- *prometheus.Desc) { ch <- g.desc }
 func (g *infoGauge) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, 1, g.labels()...)
 }
+
+// WatchTraces adds what has become of spans, by each result's name.
+func (m *Metrics) WatchTraces(results map[string]func() uint64) {
+	for result, count := range results {
+		m.registry.MustRegister(counter("trace_spans_total", "Spans of traces by what became of them: exported, dropped since too many waited, or failed to be exported.",
+			prometheus.Labels{"result": result}, func() float64 { return float64(count()) }))
+	}
+}

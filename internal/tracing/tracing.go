@@ -129,6 +129,11 @@ func New(ctx context.Context, cfg Config) (*Tracing, error) {
 // ends is lost.
 func (t *Tracing) Shutdown(ctx context.Context) error { return t.provider.Shutdown(ctx) }
 
+// Results are the counts by the names that they have in metrics.
+func (t *Tracing) Results() map[string]func() uint64 {
+	return map[string]func() uint64{"exported": t.out.exported.Load, "dropped": t.out.dropped.Load, "failed": t.out.failed.Load}
+}
+
 // Counts is what has become of spans since the start.
 type Counts struct {
 	// Exported were taken by the collector, Dropped found too many waiting, and Failed
