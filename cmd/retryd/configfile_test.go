@@ -126,7 +126,7 @@ config: other.yaml
 			`FILE:9: shards is a list: it must be one value`,
 			`FILE:10: wings is no setting: the keys are the names of the flags`,
 			`FILE:13: config is no setting`,
-			`FILE:1: listen is "0.0.0.0:7600": only here`,
+			`FILE:1: listen is "0.0.0.0:7600": the development server has no access control`,
 			`FILE:6: health is "retry_rate=0.2:0.1": health threshold retry_rate`,
 			`FILE:3: drain-timeout is "soon": it must be a duration`,
 		}},
