@@ -233,14 +233,13 @@ func (h *hand) claim(replica string) *dealt {
 // free is the subscription's credit that nothing is out or on its way for.
 func (sub *Subscription) free() int { return sub.maxInFlight - sub.out - sub.reserved }
 
-// hand claims what was dealt and gives it to the subscriptions. It is false when
-// the store did not answer some of it.
-func (d *dispatcher) hand(ctx context.Context, deal []*dealt) bool {
+// hand claims what was dealt and gives it to the subscriptions. It returns the error of
+// what the store did not answer.
+func (d *dispatcher) hand(ctx context.Context, deal []*dealt) error {
 	claims := make([]Claim, len(deal))
 	for i, c := range deal {
 		claims[i] = c.claim
 	}
-	ok := true
 	var failed error
 	var tasks, unconfirmed []*Task
 	var subs []*Subscription
@@ -250,7 +249,6 @@ func (d *dispatcher) hand(ctx context.Context, deal []*dealt) bool {
 			// Their leases may be lost yet, and others given. To keep them until that is
 			// known would let them expire, and count against tasks that nobody had.
 			unconfirmed = append(unconfirmed, got.Tasks...)
-			ok = false
 			failed = got.Err
 			// What is given back is due. It waits a moment, as if its queue were paused, or
 			// it would be claimed and given back without end.
@@ -258,7 +256,6 @@ func (d *dispatcher) hand(ctx context.Context, deal []*dealt) bool {
 		}
 		d.take(deal[i], got)
 		if got.Err != nil {
-			ok = false
 			failed = got.Err
 			continue
 		}
@@ -273,8 +270,7 @@ func (d *dispatcher) hand(ctx context.Context, deal []*dealt) bool {
 	for _, c := range deal {
 		d.settleDeal(c)
 	}
-	d.tell(ctx, failed)
-	return ok
+	return failed
 }
 
 // tell logs that claims have begun to fail, and that they no longer do: an outage

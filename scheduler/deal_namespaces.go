@@ -10,7 +10,7 @@ const (
 	// maxHands and maxPerRound bound what is claimed at once while several namespaces
 	// want something, and so how long one waits until another has got its own.
 	maxHands    = 64
-	maxPerRound = 256
+	maxPerRound = maxPerTurn
 )
 
 // namespaceTurn is what the dispatcher knows of a namespace that somebody has subscribed
@@ -123,6 +123,24 @@ func takeNamespaceTurns(hands []*hand) {
 	slices.SortStableFunc(hands, func(a, b *hand) int {
 		return cmp.Or(cmp.Compare(a.namespaceTurn, b.namespaceTurn), cmp.Compare(a.q.namespace.dealtAt, b.q.namespace.dealtAt))
 	})
+}
+
+// byNamespace parts what was dealt, the namespaces with the fewest claims first: they are
+// handed theirs before what is claimed for the others has come.
+func byNamespace(deal []*dealt) [][]*dealt {
+	place := make(map[*namespaceTurn]int)
+	var parts [][]*dealt
+	for _, c := range deal {
+		at, ok := place[c.q.namespace]
+		if !ok {
+			at = len(parts)
+			place[c.q.namespace] = at
+			parts = append(parts, nil)
+		}
+		parts[at] = append(parts[at], c)
+	}
+	slices.SortStableFunc(parts, func(a, b []*dealt) int { return cmp.Compare(len(a), len(b)) })
+	return parts
 }
 
 // partition gives each namespace that has hands an equal part of the round, and then what

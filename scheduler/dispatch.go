@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -14,6 +15,9 @@ import (
 type dispatcher struct {
 	s    *Scheduler
 	wake chan struct{}
+	// rechecking is full while a recheck is under way, and rechecks counts those.
+	rechecking chan struct{}
+	rechecks   sync.WaitGroup
 	// failing is whether the last claim failed; the loop's own.
 	failing bool
 
@@ -54,8 +58,11 @@ const (
 
 func newDispatcher(s *Scheduler) *dispatcher {
 	return &dispatcher{
-		s:      s,
-		wake:   make(chan struct{}, 1),
+		s:    s,
+		wake: make(chan struct{}, 1),
+
+		rechecking: make(chan struct{}, 1),
+
 		queues: make(map[QueueKey]*queue),
 		subs:   make(map[*Subscription]struct{}),
 		out:    outLeases{of: make(map[TaskKey]*outLease)},
@@ -66,37 +73,62 @@ func newDispatcher(s *Scheduler) *dispatcher {
 
 // run hands out until ctx ends.
 func (d *dispatcher) run(ctx context.Context) error {
+	defer d.rechecks.Wait()
+	fallback := time.NewTicker(fallbackInterval)
+	defer fallback.Stop()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		recheck := false
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-fallback.C:
+			recheck = true
 		case <-timer.C:
 		case <-d.wake:
 		}
 		// What else has come meanwhile belongs to the same turn.
 		select {
+		case <-fallback.C:
+			recheck = true
+		default:
+		}
+		select {
 		case <-d.wake:
 		default:
+		}
+		if recheck {
+			d.startRecheck(ctx)
 		}
 		timer.Reset(d.runOnce(ctx))
 	}
 }
 
-// runRechecks rechecks until ctx ends. It is a loop of its own: what it asks the store
-// may be long in coming where a node of a Cluster hangs, and hand-outs do not wait for it.
-func (d *dispatcher) runRechecks(ctx context.Context) error {
-	fallback := time.NewTicker(fallbackInterval)
-	defer fallback.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-fallback.C:
-			d.recheck(ctx)
-			signal(d.wake)
-		}
+// recheckPatience is how long hand-outs wait for a recheck, which is soon done unless a
+// node of a Cluster hangs.
+const recheckPatience = 20 * time.Millisecond
+
+// startRecheck rechecks, unless the last time still lasts.
+func (d *dispatcher) startRecheck(ctx context.Context) {
+	select {
+	case d.rechecking <- struct{}{}:
+	default:
+		return
+	}
+	done := make(chan struct{})
+	d.rechecks.Go(func() {
+		defer signal(d.wake)
+		defer close(done)
+		d.recheck(ctx)
+		<-d.rechecking
+	})
+	patience := time.NewTimer(recheckPatience)
+	defer patience.Stop()
+	select {
+	case <-done:
+	case <-patience.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -113,7 +145,12 @@ func (d *dispatcher) runOnce(ctx context.Context) time.Duration {
 			}
 			return max(0, d.s.clock.until(wakeMS))
 		}
-		if !d.hand(ctx, deal) {
+		var failed error
+		for _, part := range byNamespace(deal) {
+			failed = cmp.Or(d.hand(ctx, part), failed)
+		}
+		d.tell(ctx, failed)
+		if failed != nil {
 			return retryPause
 		}
 	}
@@ -370,6 +407,8 @@ func (d *dispatcher) setHeads(keys []QueueKey, heads [][]int64) {
 				o.note(Hint{Queue: key, Shard: shard, DueMS: headMS})
 			}
 			sh.headMS = earlier(sh.headMS, headMS)
+			// A claim under way may have been answered before this.
+			sh.notedMS = earlier(sh.notedMS, headMS)
 		}
 	}
 }

@@ -102,7 +102,6 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.dispatcher.run(ctx) })
-	g.Go(func() error { return s.dispatcher.runRechecks(ctx) })
 	g.Go(func() error { return newSweeper(s).run(ctx) })
 	g.Go(func() error { return newAuditor(s).run(ctx) })
 	g.Go(func() error { return s.quotas.run(ctx) })
