@@ -13,6 +13,9 @@ const lapseGrace = 3 * time.Second
 
 // identify returns ctx with who calls, before anything of the call is read.
 func (s *Server) identify(ctx context.Context, method string) (context.Context, error) {
+	if err := refuseCompressed(ctx); err != nil {
+		return nil, err
+	}
 	if s.cfg.Access == nil {
 		return ctx, nil
 	}

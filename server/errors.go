@@ -295,3 +295,8 @@ func goingAway() error {
 		message: "the server is going away; another replica will take the call",
 	}}.status()
 }
+
+// compressed refuses a message, in the form in which gRPC refuses what it cannot read.
+func compressed(by string) error {
+	return status.Errorf(codes.Unimplemented, "messages must not be compressed: grpc-encoding is %q, it must be identity or none", by)
+}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/keepalive"
 )
 
@@ -71,4 +72,18 @@ func (s *Server) enter(ctx context.Context) (leave func(), err error) {
 func (s *Server) tooManyStreams() error {
 	s.counters.refusedStreams.Add(1)
 	return tooManyStreams()
+}
+
+// refuseCompressed refuses messages that are compressed, of which a few bytes may stand
+// for all that a message may be long. gRPC does so by itself only as long as no part of
+// the process compresses what it sends, as exporters of traces may.
+func refuseCompressed(ctx context.Context) error {
+	stream, ok := grpc.ServerTransportStreamFromContext(ctx).(interface{ RecvCompress() string })
+	if !ok {
+		return nil
+	}
+	if by := stream.RecvCompress(); by != "" && by != encoding.Identity {
+		return compressed(by)
+	}
+	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding/gzip"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
@@ -313,5 +314,31 @@ func TestConnectionThatTakesBackCallsIsClosed(t *testing.T) {
 	f.awaitClosed(t)
 	if got := srv.Counters().AbusedConnections; got != 1 {
 		t.Errorf("%d abused connections were counted, want 1", got)
+	}
+}
+
+// TestCompressedMessagesAreRefused sends them to a server whose process knows how to read
+// them, as one that exports traces does.
+func TestCompressedMessagesAreRefused(t *testing.T) {
+	t.Parallel()
+	_, addr := listen(t, server.Config{})
+	conn := connectFrom(t, 1, addr)
+	retry := retryv1.NewRetryServiceClient(conn)
+	_, err := retry.ReportFailure(t.Context(), &retryv1.ReportFailureRequest{}, grpc.UseCompressor(gzip.Name))
+	if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), `"gzip"`) {
+		t.Errorf("a compressed call ends with %v", err)
+	}
+	stream, err := retry.Subscribe(t.Context(), grpc.UseCompressor(gzip.Name))
+	if err == nil {
+		err = stream.Send(&retryv1.SubscribeRequest{Message: &retryv1.SubscribeRequest_Open{Open: &retryv1.Open{Queues: []string{"q"}}}})
+	}
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.Unimplemented {
+		t.Errorf("a compressed stream ends with %v", err)
+	}
+	if _, err := retry.NextAttempt(t.Context(), &retryv1.NextAttemptRequest{Target: &retryv1.NextAttemptRequest_Queue{Queue: "q"}}); err != nil {
+		t.Errorf("a call that is not compressed ends with %v", err)
 	}
 }
