@@ -156,7 +156,8 @@ func (s *Scheduler) Load() Load {
 	defer d.mu.Unlock()
 	l := Load{LeasesOut: len(d.out.ends)}
 	for sub := range d.subs {
-		l.FreeCredit += max(0, sub.free())
+		// Credit that a claim on its way may use is free yet.
+		l.FreeCredit += max(0, sub.maxInFlight-sub.out)
 	}
 	return l
 }

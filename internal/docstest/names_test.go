@@ -43,7 +43,7 @@ func newVocabulary(t *testing.T) vocabulary {
 			"no_credential", "bad_credential", "unknown_token", "invalid_token", "no_role", "no_namespace", "no_rule",
 			"retryd_access_denials_total", "no_answer", "network_error", "max_delay_seconds", "retry_on_timeout", "retry_on_connection_error",
 			"reports_per_second", "pending_tasks", "pending_bytes", "leases_out",
-			"round_robin", "grpc_tools", "grpc_tools_ruby_protoc", "grpc_php_plugin", "java_multiple_files"),
+			"round_robin", "skip_verify", "grpc_tools", "grpc_tools_ruby_protoc", "grpc_php_plugin", "java_multiple_files"),
 		types: set("ProtoRoot", "QuotaFailure", "BadRequest", "ErrorInfo", "RetryInfo", "ServerReflection", "ServerReflectionInfo", "WithToken"),
 	}
 	for reason := range reasons(t) {

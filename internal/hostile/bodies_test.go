@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -113,7 +114,8 @@ func unfinishedBodies(conns, calls int) func(context.Context, *assailant) error 
 func (a *assailant) unfinishedBody(ctx context.Context, transport *http.Transport) {
 	const size = 500_000
 	head := binary.BigEndian.AppendUint32([]byte{0}, size)
-	body := &unfinished{ctx: ctx, head: head, left: size - 1}
+	body := &unfinished{ctx: ctx, head: head}
+	body.left.Store(size - 1)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+a.addr+retryv1.RetryService_BatchReport_FullMethodName, body)
 	if err != nil {
 		return
@@ -128,14 +130,15 @@ func (a *assailant) unfinishedBody(ctx context.Context, transport *http.Transpor
 	} else if ctx.Err() == nil {
 		a.saw(1, "ended without an answer")
 	}
-	a.saw((size-body.left)>>10, "KiB sent")
+	a.saw((size-int(body.left.Load()))>>10, "KiB sent")
 }
 
 // unfinished is a body whose last byte never comes.
 type unfinished struct {
 	ctx  context.Context //nolint:containedctx // a reader takes none
 	head []byte
-	left int
+	// left is read while an answer that came early has the body go on.
+	left atomic.Int64
 }
 
 func (u *unfinished) Read(p []byte) (int, error) {
@@ -144,12 +147,13 @@ func (u *unfinished) Read(p []byte) (int, error) {
 		u.head = u.head[n:]
 		return n, nil
 	}
-	if u.left == 0 {
+	left := int(u.left.Load())
+	if left == 0 {
 		<-u.ctx.Done()
 		return 0, u.ctx.Err()
 	}
-	n := min(len(p), u.left)
+	n := min(len(p), left)
 	clear(p[:n])
-	u.left -= n
+	u.left.Add(-int64(n))
 	return n, nil
 }
