@@ -315,7 +315,9 @@ func TestServerThatComesBack(t *testing.T) {
 		if _, err := c.ReportSuccess(t.Context(), client.Task{ID: "t"}); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(began); took < 12*time.Second || took > 25*time.Second {
+		// gRPC dials once more up to 12.6 s after a dial that came too early, and the call is
+		// repeated a moment after that.
+		if took := time.Since(began); took < 12*time.Second || took > 30*time.Second {
 			t.Errorf("it took %s", took)
 		}
 		// What waits for a connection needs no repeat.

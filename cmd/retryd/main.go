@@ -11,9 +11,23 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A second signal ends the process at once.
-	context.AfterFunc(ctx, stop)
+	ctx, cancel := context.WithCancel(context.Background())
+	go stopOnSignals(cancel)
 	env := cli.System(version())
 	os.Exit(cli.Execute(ctx, newRootCommand(env), env, os.Args[1:]))
+}
+
+// stopOnSignals ends what is done by cancel at the first signal, and the process at the
+// second, however soon that comes.
+func stopOnSignals(cancel context.CancelFunc) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	<-signals
+	cancel()
+	second := <-signals
+	signal.Reset(second)
+	if self, err := os.FindProcess(os.Getpid()); err == nil && self.Signal(second) == nil {
+		select {} // it ends by that
+	}
+	os.Exit(1)
 }
