@@ -102,21 +102,23 @@ func (l *DecisionLog) refused(e *scheduler.ReportEvent) {
 	if e.Report.Failure != nil {
 		kind = "failure"
 	}
+	reason := server.Reason(e.Err)
 	to := l.begin("report refused")
-	to.optional("namespace", cut(e.Report.Namespace))
-	to.optional("task", cut(e.Report.ID))
+	if reason != unchecked {
+		to.optional("namespace", e.Report.Namespace)
+		to.optional("task", e.Report.ID)
+	}
 	if e.Report.Attempt != 0 {
 		to.num("attempt", int64(e.Report.Attempt))
 	}
 	to.str("kind", kind)
-	to.str("reason", server.Reason(e.Err))
+	to.str("reason", reason)
 	l.write(to)
 }
 
-// maxName is how much of a name is logged that has not been checked.
-const maxName = 255
-
-func cut(name string) string { return name[:min(len(name), maxName)] }
+// unchecked is the reason of reports in which something is wrong: what stands for a name
+// in them may be anything, also what no log should hold.
+const unchecked = "INVALID_REQUEST"
 
 // HandedOut implements [scheduler.Observer].
 func (l *DecisionLog) HandedOut(*scheduler.Task, int64) {}
