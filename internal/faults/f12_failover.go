@@ -25,7 +25,7 @@ func failover(level string) Fault {
 	}
 	return Fault{
 		ID: "F12 " + level, Name: "SENTINEL FAILOVER and kill -9 of the primary, durability " + level,
-		Topologies: []Topology{Sentinel}, Short: level == replicatedLevel,
+		Topologies: []Topology{Sentinel},
 		Setup: func(s *Setup) {
 			s.Redis = []string{"--appendonly", "yes", "--appendfsync", "everysec"}
 			if confirm > 0 {
