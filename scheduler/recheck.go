@@ -1,0 +1,93 @@
+package scheduler
+
+import (
+	"context"
+	"time"
+)
+
+// recheckPatience is how long hand-outs wait for a recheck, which is soon done unless a
+// node of a Cluster hangs.
+const recheckPatience = 20 * time.Millisecond
+
+// startRecheck rechecks, unless the last time still lasts.
+func (d *dispatcher) startRecheck(ctx context.Context) {
+	select {
+	case d.rechecking <- struct{}{}:
+	default:
+		return
+	}
+	done := make(chan struct{})
+	d.rechecks.Go(func() {
+		defer signal(d.wake)
+		defer close(done)
+		d.recheck(ctx)
+		<-d.rechecking
+	})
+	patience := time.NewTimer(recheckPatience)
+	defer patience.Stop()
+	select {
+	case <-done:
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+}
+
+// recheck asks the store what the dispatcher should know already: the heads of
+// its queues, whose hints may be lost, and its leases, whose outcomes may have
+// arrived at another replica.
+func (d *dispatcher) recheck(ctx context.Context) {
+	d.mu.Lock()
+	keys := make([]QueueKey, 0, len(d.queues))
+	for key := range d.queues {
+		keys = append(keys, key)
+	}
+	checks := d.out.checks()
+	d.mu.Unlock()
+	if len(keys) > 0 {
+		heads, err := d.s.store.Heads(ctx, keys)
+		if err != nil {
+			d.s.log.WarnContext(ctx, "cannot read the heads of the queues", "error", err)
+		}
+		if heads != nil {
+			d.setHeads(keys, heads)
+		}
+	}
+	if len(checks) > 0 {
+		checked := d.s.store.CheckLeases(ctx, checks)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for i, c := range checked {
+			switch {
+			case c.Err != nil:
+			case c.Held:
+				d.out.extend(checks[i].Key, checks[i].Fence, c.LeaseEndMS)
+			default:
+				d.out.free(checks[i].Key, checks[i].Fence)
+			}
+		}
+	}
+}
+
+func (d *dispatcher) setHeads(keys []QueueKey, heads [][]int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, key := range keys {
+		q := d.queues[key]
+		if q == nil {
+			continue
+		}
+		for shard, headMS := range heads[i] {
+			sh := &q.shards[shard]
+			sh.pausedMS = 0
+			if headMS == 0 {
+				continue
+			}
+			for _, o := range q.observers {
+				o.note(Hint{Queue: key, Shard: shard, DueMS: headMS})
+			}
+			sh.headMS = earlier(sh.headMS, headMS)
+			// A claim under way may have been answered before this.
+			sh.notedMS = earlier(sh.notedMS, headMS)
+		}
+	}
+}
