@@ -64,7 +64,7 @@ func (s *Store) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]int
 			out[from+n][shard] = headMS
 		}
 	}
-	if !answered {
+	if failed != nil && !answered {
 		out = nil
 	}
 	return out, failed

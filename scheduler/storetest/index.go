@@ -27,6 +27,11 @@ var indexTests = []exercise{
 		f.pass(20 * time.Millisecond)
 		f.claimAll(5)
 		equal(t, "heads after a claim", heads()[0], []int64{0, startMS + 50, 0, 0})
+		none, err := f.store.Heads(t.Context(), []scheduler.QueueKey{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "heads of no queues", none, [][]int64{})
 	}},
 	{"what is due is paged in order", func(t *testing.T, f *fixture) {
 		in := idsInShard(0, 6)
