@@ -260,7 +260,7 @@ func (s *Scheduler) pause(ctx context.Context, jobs []*commitJob, tries int) {
 
 const (
 	firstPause   = 10 * time.Millisecond
-	longestPause = 500 * time.Millisecond
+	longestPause = 200 * time.Millisecond
 )
 
 func (j *commitJob) fail(err error) { j.err, j.done = err, true }

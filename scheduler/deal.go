@@ -143,9 +143,10 @@ func (d *dispatcher) dealHands(hands []*hand) []*dealt {
 
 // dealOut deals to hands for as long as there is credit.
 func (d *dispatcher) dealOut(hands []*hand) {
-	// Everything has something before a backlog has much.
+	// What may be a single attempt comes before a backlog, of which the little that there
+	// is credit for is taken in few claims.
 	for _, h := range hands {
-		if len(h.picks) == 0 && (h.turn == 0 || h.share() == 1) {
+		if len(h.picks) == 0 && h.share() == 1 {
 			d.give(h, 1)
 		}
 	}

@@ -147,11 +147,13 @@ func TestTellingRespectsPauseWindows(t *testing.T) {
 	})
 }
 
-// claimOrder is a store that notes the namespaces of claims, call by call.
+// claimOrder is a store that notes the namespaces of claims, call by call, and how many
+// claims there are.
 type claimOrder struct {
 	scheduler.Store
-	mu    sync.Mutex
-	calls []map[string]int
+	mu     sync.Mutex
+	calls  []map[string]int
+	claims int
 }
 
 func (c *claimOrder) Claim(ctx context.Context, claims []scheduler.Claim) []scheduler.Claimed {
@@ -163,6 +165,7 @@ func (c *claimOrder) Claim(ctx context.Context, claims []scheduler.Claim) []sche
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls = append(c.calls, call)
+	c.claims += len(claims)
 	return out
 }
 
@@ -219,6 +222,43 @@ func TestFloodedNamespaceDelaysNoOther(t *testing.T) {
 		equal(t, "attempts of the flood, which has a credit of 3000", flooded, 3000)
 		for range 10 {
 			equal(t, "delivered of", w.next(quiet).Task.Key.Namespace, "ns")
+		}
+	})
+}
+
+// TestBacklogsOfManyQueuesTakeFewClaims works off 40 queues with a credit that is short
+// beside them. A claim costs the store more than what it takes, so that attempts are not to
+// be fetched one by one; and yet no queue is done before each has had something.
+func TestBacklogsOfManyQueuesTakeFewClaims(t *testing.T) {
+	order := &claimOrder{}
+	inWorldOn(t, func(s scheduler.Store) scheduler.Store {
+		order.Store = s
+		return order
+	}, func(w *world) {
+		const queues, each, credit = 40, 200, 100
+		var names []string
+		for i := range queues {
+			names = append(names, fmt.Sprint("q", i, "-"))
+			w.backlog(names[i], each)
+		}
+		sub := w.worker(credit, func(o *scheduler.SubscribeOptions) { o.Queues = names })
+		taken := make(map[string]int)
+		for range queues * each / credit {
+			var done []scheduler.Report
+			for range credit {
+				d := w.next(sub)
+				done = append(done, success("", with(d)))
+				queue := d.Task.Spec.Queue
+				if taken[queue]++; taken[queue] == each && len(taken) < queues {
+					t.Fatalf("queue %s is done when only %d of %d have had something", queue, len(taken), queues)
+				}
+			}
+			w.s.ReportBatch(w.ctx, done)
+		}
+		order.mu.Lock()
+		defer order.mu.Unlock()
+		if most := queues * each / 10; order.claims > most {
+			t.Errorf("%d claims for %d attempts, want at most %d", order.claims, queues*each, most)
 		}
 	})
 }

@@ -2,31 +2,47 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/retryd/retryd/client"
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/internal/docstest"
+	"github.com/retryd/retryd/internal/redistest"
 )
 
 // BenchmarkFlood tells how late attempts of one namespace are while another is flooded:
-// 50 tasks a second fall due in the one, first alone, then while 200,000 fall due at once in
-// 200 queues of the other and it is reported to as fast as it takes.
+// 50 tasks a second fall due in the one, first alone, then while 200,000 are overdue in
+// 200 queues of the other and it is reported to without end. The service, the flood and
+// the quiet namespace's worker are processes of their own, as they are of their own users.
+// How long the handlers of the flood take decides how busy it keeps the machine.
 //
 //	go test -run '^$' -bench Flood -benchtime 1x ./internal/e2e
 func BenchmarkFlood(b *testing.B) {
-	for name, open := range stores() {
-		b.Run(name, func(b *testing.B) {
+	for _, handling := range []time.Duration{100 * time.Millisecond, 20 * time.Millisecond, 0} {
+		b.Run("handling="+handling.String(), func(b *testing.B) {
 			for b.Loop() {
-				alone, flooded, handed := flood(b, open, 200_000, 10*time.Second)
+				alone, flooded, handled := flood(b, floodSpec{Tasks: 200_000, Handling: handling}, 10*time.Second)
 				ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 				b.ReportMetric(ms(alone[len(alone)/2]), "alone-p50-ms")
 				b.ReportMetric(ms(alone[len(alone)*99/100]), "alone-p99-ms")
 				b.ReportMetric(ms(flooded[len(flooded)/2]), "flooded-p50-ms")
 				b.ReportMetric(ms(flooded[len(flooded)*99/100]), "flooded-p99-ms")
-				b.ReportMetric(handed, "flood-attempts/s")
+				b.ReportMetric(handled, "flood-attempts/s")
 			}
 		})
 	}
@@ -34,16 +50,16 @@ func BenchmarkFlood(b *testing.B) {
 
 // flood returns how late attempts of the quiet namespace came alone and beside the flood,
 // in order, and how many of the flood were handled a second meanwhile.
-func flood(b *testing.B, open newStore, tasks int, lasting time.Duration) (alone, flooded []time.Duration, handed float64) {
+func flood(b *testing.B, spec floodSpec, lasting time.Duration) (alone, flooded []time.Duration, handled float64) {
 	b.Helper()
-	r := serve(b, open(b))
-	quiet, loud := r.client(b), r.client(b, client.WithNamespace("flood"))
-	for _, c := range []*client.Client{quiet, loud} {
-		createPolicy(b, c, "at", 100*time.Millisecond)
-	}
+	spec.Addr = freeAddr(b)
+	server := docstest.StartProcess(b, b.TempDir(), nil, retryd(b), "serve", "--listen="+spec.Addr, "--admin-listen=", "--redis-url="+redistest.Start(b).URL())
+	server.AwaitLog("word that it serves", func(text string) bool { return strings.Contains(text, "redis can be used: serving") })
+	quiet := dialFlooded(b, spec.Addr, "quiet")
+	createPolicy(b, quiet, "at", 100*time.Millisecond)
 	var mu sync.Mutex
 	var late []time.Duration
-	stop := work(b, r.client(b), func(_ context.Context, a *client.Attempt) error {
+	stop := work(b, dialFlooded(b, spec.Addr, "quiet"), func(_ context.Context, a *client.Attempt) error {
 		d := time.Since(a.DueTime)
 		mu.Lock()
 		defer mu.Unlock()
@@ -67,64 +83,150 @@ func flood(b *testing.B, open newStore, tasks int, lasting time.Duration) (alone
 		defer mu.Unlock()
 		return slices.Sorted(slices.Values(late))
 	}
+	measure() // until all is warm
 	alone = measure()
 
-	const queues = 200
-	lead := 20 * time.Second
-	start := time.Now()
-	for i := 0; i < tasks; i += 1000 {
-		var reports []client.Report
-		for k := i; k < i+1000; k++ {
-			failure := client.TimeoutFailure()
-			failure.RetryAfter = max(0, lead-time.Since(start))
-			reports = append(reports, client.Report{Task: client.Task{ID: fmt.Sprint("t", k), Queue: fmt.Sprint("q", k%queues), Policy: "at"}, Err: failure})
-		}
-		if _, err := loud.ReportBatch(b.Context(), reports); err != nil {
+	arg, err := json.Marshal(spec)
+	if err != nil {
+		b.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := docstest.StartProcess(b, b.TempDir(), []string{floodEnv + "=" + string(arg)}, self)
+	total := func() int {
+		lines := strings.Fields(p.Stdout())
+		n, err := strconv.Atoi(lines[len(lines)-1])
+		if err != nil {
 			b.Fatal(err)
 		}
+		return n
 	}
-	var handled int
-	ctx, cancel := context.WithCancel(b.Context())
+	p.Await("word that attempts are handled", func(stdout string) bool { return strings.Count(stdout, "\n") > 5 })
+	before := total()
+	flooded = measure()
+	handled = float64(total()-before) / lasting.Seconds()
+	return alone, flooded, handled
+}
+
+// floodEnv holds the floodSpec of a process of this binary that is the flood.
+const floodEnv = "RETRYD_E2E_FLOOD"
+
+// floodSpec is what the flood does.
+type floodSpec struct {
+	Addr string
+	// Tasks are overdue before the first is handed out.
+	Tasks int
+	// Handling is how long an attempt takes.
+	Handling time.Duration
+}
+
+// runFlood is the main of that process. Once it handles attempts, it writes every tenth of
+// a second how many it has handled, and ends by SIGTERM.
+func runFlood(arg string) int {
+	var spec floodSpec
+	err := json.Unmarshal([]byte(arg), &spec)
+	if err == nil {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		err = spec.run(ctx)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func (f *floodSpec) run(ctx context.Context) error {
+	const queues = 200
+	c, err := openFlooded(f.Addr, "flood")
+	if err != nil {
+		return err
+	}
+	_, err = c.Policies().CreatePolicy(ctx, &retryv1.CreatePolicyRequest{Policy: &retryv1.Policy{
+		Id: "at", DisplayName: "at", MaxRetries: 10, DefaultAction: retryv1.Action_ACTION_RETRY,
+		Schedule: &retryv1.Policy_Fixed{Fixed: &retryv1.FixedDelay{Delay: durationpb.New(time.Millisecond)}},
+	}})
+	if err != nil {
+		return err
+	}
+	reported := 0
+	report := func(n int) error {
+		var reports []client.Report
+		for range n {
+			reports = append(reports, client.Report{Task: client.Task{ID: fmt.Sprint("t", reported), Queue: fmt.Sprint("q", reported%queues), Policy: "at"}, Err: client.TimeoutFailure()})
+			reported++
+		}
+		_, err := c.ReportBatch(ctx, reports)
+		return err
+	}
+	for reported < f.Tasks {
+		if err := report(1000); err != nil {
+			return err
+		}
+	}
+	var handled atomic.Int64
 	var wg sync.WaitGroup
+	errs := make(chan error, 3)
 	for at := 0; at < queues; at += 100 {
 		var names []string
 		for k := range 100 {
 			names = append(names, fmt.Sprint("q", at+k))
 		}
-		w, err := client.NewWorker(r.client(b, client.WithNamespace("flood")), names, client.WithMaxInFlight(500), client.WithConcurrency(64))
+		c, err := openFlooded(f.Addr, "flood")
 		if err != nil {
-			b.Fatal(err)
+			return err
+		}
+		w, err := client.NewWorker(c, names, client.WithMaxInFlight(500), client.WithConcurrency(64))
+		if err != nil {
+			return err
 		}
 		wg.Go(func() {
-			if err := w.Run(ctx, func(context.Context, *client.Attempt) error {
-				mu.Lock()
-				defer mu.Unlock()
-				handled++
+			errs <- w.Run(ctx, func(context.Context, *client.Attempt) error {
+				if f.Handling > 0 {
+					<-time.After(f.Handling)
+				}
+				handled.Add(1)
 				return nil
-			}); err != nil {
-				b.Error(err)
-			}
+			})
 		})
 	}
 	wg.Go(func() {
-		for n := 0; ctx.Err() == nil; n++ {
-			var reports []client.Report
-			for k := range 100 {
-				reports = append(reports, client.Report{Task: client.Task{ID: fmt.Sprint("more", n, "/", k), Queue: fmt.Sprint("q", k), Policy: "at"}, Err: client.TimeoutFailure()})
+		for ctx.Err() == nil {
+			if err := report(100); err != nil && ctx.Err() == nil {
+				errs <- err
+				return
 			}
-			// It ends with the measuring.
-			_, _ = loud.ReportBatch(ctx, reports)
 		}
+		errs <- nil
 	})
-	<-time.After(max(0, lead-time.Since(start)))
-	mu.Lock()
-	before := handled
-	mu.Unlock()
-	flooded = measure()
-	mu.Lock()
-	handed = float64(handled-before) / lasting.Seconds()
-	mu.Unlock()
-	cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+			if _, err := fmt.Fprintln(os.Stdout, handled.Load()); err != nil {
+				return err
+			}
+		}
+	}
 	wg.Wait()
-	return alone, flooded, handed
+	return errors.Join(<-errs, <-errs, <-errs)
+}
+
+func openFlooded(addr, namespace string) (*client.Client, error) {
+	return client.New(addr, client.WithInsecure(), client.WithNamespace(namespace), client.WithLogger(slog.New(slog.DiscardHandler)))
+}
+
+func dialFlooded(tb testing.TB, addr, namespace string) *client.Client {
+	tb.Helper()
+	c, err := openFlooded(addr, namespace)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = c.Close() })
+	return c
 }

@@ -124,10 +124,9 @@ func serve(tb testing.TB, store scheduler.Store) *replica {
 }
 
 // client connects to the replica, over a connection of its own.
-func (r *replica) client(tb testing.TB, opts ...client.Option) *client.Client {
+func (r *replica) client(tb testing.TB) *client.Client {
 	tb.Helper()
-	opts = append([]client.Option{client.WithInsecure(), client.WithLogger(slog.New(slog.DiscardHandler))}, opts...)
-	c, err := client.New(r.addr, opts...)
+	c, err := client.New(r.addr, client.WithInsecure(), client.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		tb.Fatal(err)
 	}

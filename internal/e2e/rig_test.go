@@ -91,12 +91,12 @@ func startRigOf(t *testing.T, url, binary string) *rig {
 
 // freeAddr returns an address on loopback whose port nobody is given by chance
 // while its process is away: it lies below those of outgoing connections.
-func freeAddr(t *testing.T) string {
-	t.Helper()
+func freeAddr(tb testing.TB) string {
+	tb.Helper()
 	for {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(15_000+rand.IntN(15_000)))
 		var config net.ListenConfig
-		if l, err := config.Listen(t.Context(), "tcp", addr); err == nil {
+		if l, err := config.Listen(tb.Context(), "tcp", addr); err == nil {
 			_ = l.Close()
 			return addr
 		}

@@ -25,7 +25,7 @@ func failover(level string) Fault {
 	}
 	return Fault{
 		ID: "F12 " + level, Name: "SENTINEL FAILOVER and kill -9 of the primary, durability " + level,
-		Topologies: []Topology{Sentinel},
+		Topologies: []Topology{Sentinel}, Short: level == replicatedLevel,
 		Setup: func(s *Setup) {
 			s.Redis = []string{"--appendonly", "yes", "--appendfsync", "everysec"}
 			if confirm > 0 {
@@ -53,10 +53,10 @@ func failover(level string) Fault {
 			var f Figures
 			var added time.Duration
 			for _, how := range []string{"asked for", "killed"} {
-				var own, ours time.Duration
+				var own, told, ours time.Duration
 				for range rounds {
 					from := time.Now()
-					heir, err := w.failOver(ctx, how == "killed")
+					heir, named, err := w.failOver(ctx, how == "killed")
 					if err != nil {
 						return nil, err
 					}
@@ -83,13 +83,17 @@ func failover(level string) Fault {
 					for _, name := range probes {
 						with = max(with, w.Ledger.Gap(name, from))
 					}
-					own, ours, added = max(own, alone), max(ours, with), max(added, with-alone)
+					// Whoever follows the Sentinels knows of a new primary by their word alone.
+					word := named.Sub(from)
+					own, told, ours = max(own, alone), max(told, word), max(ours, with)
+					added = max(added, with-max(alone, word))
 				}
 				f.Add(how+": Redis took no writes for", own.Round(time.Millisecond))
+				f.Add("all Sentinels named another after", told.Round(time.Millisecond))
 				f.Add("no reports taken for", ours.Round(time.Millisecond))
 			}
 			if added > time.Second {
-				w.Broken("reports were not taken for %s longer than Redis took no writes, want at most 1 s", added)
+				w.Broken("reports were not taken for %s longer than Redis had no primary that took writes and was named by the Sentinels, want at most 1 s", added)
 			}
 			f.Add("added", added.Round(time.Millisecond))
 			f.Add("refused", refusals(w.Ledger.Refusals()))
@@ -100,12 +104,12 @@ func failover(level string) Fault {
 }
 
 // failOver makes another server the primary, and returns it when all others are in step
-// with it.
-func (w *World) failOver(ctx context.Context, kill bool) (heir *redisproc.Server, err error) {
+// with it, and when all Sentinels had named it.
+func (w *World) failOver(ctx context.Context, kill bool) (heir *redisproc.Server, named time.Time, err error) {
 	s := w.Redis.Sentinels
 	old, err := primary(ctx, w.Redis.Nodes())
 	if err != nil {
-		return nil, err
+		return nil, named, err
 	}
 	if kill {
 		err = old.Kill()
@@ -113,20 +117,22 @@ func (w *World) failOver(ctx context.Context, kill bool) (heir *redisproc.Server
 		err = s.Failover(ctx)
 	}
 	if err != nil {
-		return nil, err
+		return nil, named, err
 	}
 	if heir, err = s.AwaitOther(ctx, old); err != nil {
-		return nil, err
+		return nil, named, err
 	}
+	named = time.Now()
 	if kill {
 		if err := heir.AwaitMaster(ctx); err != nil {
-			return nil, err
+			return nil, named, err
 		}
 		if err := old.Restart(ctx); err != nil {
-			return nil, err
+			return nil, named, err
 		}
 	}
-	return w.awaitOnePrimary(ctx)
+	heir, err = w.awaitOnePrimary(ctx)
+	return heir, named, err
 }
 
 // awaitOnePrimary waits until one server is the primary, and all others are in step

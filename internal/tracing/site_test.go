@@ -153,6 +153,8 @@ func failure() *retryv1.Failure {
 type worker struct {
 	t      *testing.T
 	stream retryv1.RetryService_SubscribeClient
+	// early are attempts that came before the answer to an outcome.
+	early []*retryv1.Attempt
 }
 
 func (s *site) worker(at *replica) *worker {
@@ -161,7 +163,7 @@ func (s *site) worker(at *replica) *worker {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	w := &worker{s.t, stream}
+	w := &worker{t: s.t, stream: stream}
 	w.send(&retryv1.SubscribeRequest{Message: &retryv1.SubscribeRequest_Open{Open: &retryv1.Open{Queues: []string{"q"}}}})
 	return w
 }
@@ -175,6 +177,11 @@ func (w *worker) send(msg *retryv1.SubscribeRequest) {
 
 func (w *worker) attempt() *retryv1.Attempt {
 	w.t.Helper()
+	if len(w.early) > 0 {
+		a := w.early[0]
+		w.early = w.early[1:]
+		return a
+	}
 	msg, err := w.stream.Recv()
 	if err != nil || msg.GetAttempt() == nil {
 		w.t.Fatalf("got %v, %v, want an attempt", msg, err)
@@ -193,6 +200,10 @@ func (w *worker) settle(a *retryv1.Attempt, ok bool, traceparent string) {
 	}
 	w.send(&retryv1.SubscribeRequest{Message: &retryv1.SubscribeRequest_Outcome{Outcome: o}})
 	msg, err := w.stream.Recv()
+	for ; err == nil && msg.GetAttempt() != nil; msg, err = w.stream.Recv() {
+		// The next one may fall due before the answer is on its way.
+		w.early = append(w.early, msg.GetAttempt())
+	}
 	if err != nil || msg.GetOutcomeResult() == nil || msg.GetOutcomeResult().GetError() != nil {
 		w.t.Fatalf("got %v, %v, want the outcome taken", msg, err)
 	}

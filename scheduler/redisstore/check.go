@@ -68,7 +68,7 @@ func (s *Store) checkMasters(ctx context.Context, cluster *redis.ClusterClient, 
 	var mu sync.Mutex
 	var away error
 	err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
-		ctx, cancel := context.WithTimeout(ctx, nodePatience)
+		ctx, cancel := context.WithTimeout(ctx, checkPatience)
 		defer cancel()
 		err := s.checkServer(ctx, node, f)
 		if isUnavailable(err) {
@@ -80,8 +80,7 @@ func (s *Store) checkMasters(ctx context.Context, cluster *redis.ClusterClient, 
 		return err
 	})
 	if away != nil {
-		// Another may be in its place, which nothing tells as long as it hangs.
-		cluster.ReloadState(ctx)
+		s.relocate(ctx)
 	}
 	if err == nil && !f.answered {
 		return away
@@ -89,9 +88,9 @@ func (s *Store) checkMasters(ctx context.Context, cluster *redis.ClusterClient, 
 	return err
 }
 
-// nodePatience is how long a node of a Cluster may take to answer a check, whose
+// checkPatience is how long a node of a Cluster may take to answer a check, whose
 // caller has time for the others too.
-const nodePatience = 500 * time.Millisecond
+const checkPatience = 500 * time.Millisecond
 
 var errNotCluster = &UnfitError{
 	Problem: "it is no Cluster, though its URL names one or several servers",

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"strconv"
-	"time"
 
 	"github.com/retryd/retryd/scheduler"
 )
@@ -51,16 +50,12 @@ func (s *Store) Claim(ctx context.Context, claims []scheduler.Claim) []scheduler
 	if len(calls) == 0 {
 		return out
 	}
-	s.runPatiently(ctx, calls, claimPatience)
+	s.runPatiently(ctx, calls)
 	for i, c := range calls {
 		s.settleClaims(ctx, c, parts[i], claims, out)
 	}
 	return out
 }
-
-// claimPatience is many times what a claim takes. Claims that run out of it are
-// repeated, under their ids.
-const claimPatience = 250 * time.Millisecond
 
 // roomOf is how many tasks the claim's slots hold.
 func roomOf(c *scheduler.Claim) int {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/retryd/retryd/scheduler"
 )
@@ -157,15 +156,11 @@ func (s *Store) runCommits(ctx context.Context, commits []commitCall) {
 	for i, c := range commits {
 		calls[i] = c.call
 	}
-	s.runPatiently(ctx, calls, commitPatience)
+	s.runPatiently(ctx, calls)
 	for _, c := range commits {
 		s.settle(c.call, c.writes)
 	}
 }
-
-// commitPatience is many times what a commit takes. Its caller looks at what came of
-// it and repeats it, perhaps at the node that is in the place of one that hangs.
-const commitPatience = 500 * time.Millisecond
 
 // commitCalls puts writes into as few scripts as their bounds allow, behind those
 // in to. On a Cluster a script's keys are those of one shard.

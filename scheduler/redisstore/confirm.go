@@ -28,8 +28,9 @@ const (
 	// behindTime is how long they may take while they are known to be behind, so that
 	// callers are not kept waiting for what will not come.
 	behindTime = 50 * time.Millisecond
-	// unconfirmedDelay is when a caller asks again.
-	unconfirmedDelay = time.Second
+	// unconfirmedDelay is when a caller asks again: what is away may be back by then, or
+	// another primary be there.
+	unconfirmedDelay = 200 * time.Millisecond
 	// lookPause is for how long claims go by one look at replicas that are behind. It
 	// is less than the pause until the next claims.
 	lookPause = 25 * time.Millisecond
@@ -129,9 +130,11 @@ func (s *Store) confirmed(ctx context.Context, client redis.UniversalClient, n *
 	if err := s.look(ctx, client, n); err != nil {
 		return unconfirmed(err)
 	}
-	switch {
-	case enough():
+	if enough() {
 		return nil
+	}
+	s.elected.ask(ctx)
+	switch {
 	case n.all.primary() != wait.of:
 		return unconfirmed(errors.New("redis: there is another primary since"))
 	default:
@@ -166,6 +169,9 @@ func (s *Store) mayClaim(ctx context.Context, shard int) error {
 		err := s.look(ctx, client, n)
 		last = &lookAgain{time.Now(), err}
 		n.looked.Store(last)
+		if n.behind.Load() {
+			s.elected.ask(ctx)
+		}
 	}
 	if last.err != nil {
 		return last.err
@@ -242,10 +248,13 @@ func (s *Store) runConfirmed(ctx context.Context, calls []*call) {
 		s.runAt(ctx, s.client, calls, s.nodeOf(s.client))
 		return
 	}
-	s.atEachNode(ctx, calls, func(client redis.UniversalClient, part []*call) { s.runAtNode(ctx, client, part) })
+	s.atEachNode(ctx, calls, func(client redis.UniversalClient, part []*call) { s.runAt(ctx, client, part, s.nodeOf(client)) })
 }
 
 // atEachNode runs calls of a Cluster, those of each node for themselves, all at once.
+// What a node refuses or does not answer may be another's by now, which is looked up;
+// whoever repeats the call finds that one. A slot on the move is waited for in the same
+// way: at its new place a script would miss some of its keys.
 func (s *Store) atEachNode(ctx context.Context, calls []*call, run func(client redis.UniversalClient, part []*call)) {
 	parts := make(map[redis.UniversalClient][]*call)
 	for _, c := range calls {
@@ -256,21 +265,19 @@ func (s *Store) atEachNode(ctx context.Context, calls []*call, run func(client r
 		}
 		parts[client] = append(parts[client], c)
 	}
+	attend := func(client redis.UniversalClient, part []*call) {
+		run(client, part)
+		if slices.ContainsFunc(part, func(c *call) bool { return isUnavailable(c.err) }) {
+			s.relocate(ctx)
+		}
+	}
 	var wg sync.WaitGroup
 	for client, part := range parts {
-		wg.Go(func() { run(client, part) })
+		if len(parts) == 1 {
+			attend(client, part)
+			return
+		}
+		wg.Go(func() { attend(client, part) })
 	}
 	wg.Wait()
-}
-
-// runAtNode is runConfirmed at one node of a Cluster. What it refuses or does not
-// answer may be another's by now, which is looked up; whoever repeats the call finds
-// that one. A slot on the move is waited for in the same way: at its new place a
-// script would miss some of its keys.
-func (s *Store) runAtNode(ctx context.Context, client redis.UniversalClient, calls []*call) {
-	s.runAt(ctx, client, calls, s.nodeOf(client))
-	cluster, ok := s.client.(*redis.ClusterClient)
-	if ok && slices.ContainsFunc(calls, func(c *call) bool { return isUnavailable(c.err) }) {
-		cluster.ReloadState(ctx)
-	}
 }

@@ -107,4 +107,7 @@ func (s *Store) pipelinedByNode(ctx context.Context, n int, key func(i int) stri
 		})
 	}
 	wg.Wait()
+	if ctx.Err() != nil {
+		s.relocate(ctx)
+	}
 }

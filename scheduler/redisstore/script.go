@@ -186,24 +186,26 @@ func (s *Store) run(ctx context.Context, calls ...*call) {
 	s.runAt(ctx, s.client, calls, nil)
 }
 
+// nodePatience is how long a node of a Cluster may take to answer: many times what any
+// call takes. Whoever made it looks at what came of it and repeats it, perhaps at the
+// node that is in the place of one that hangs.
+const nodePatience = 250 * time.Millisecond
+
 // runPatiently is run for what is repeated when it was not answered. On a Cluster a
 // node that hangs would hold up what is kept in the shards of all others: it is waited
 // for only so long. The nodes have a pipeline each, since of one that runs out of time
 // the client forgets also what has come.
-func (s *Store) runPatiently(ctx context.Context, calls []*call, patience time.Duration) {
+func (s *Store) runPatiently(ctx context.Context, calls []*call) {
 	if !s.cluster {
 		s.run(ctx, calls...)
 		return
 	}
+	patience := nodePatience
 	if s.confirms() {
 		patience += confirmTime
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if len(calls) == 1 {
-		s.run(ctx, calls[0])
-		return
-	}
 	s.atEachNode(ctx, calls, func(_ redis.UniversalClient, part []*call) { s.run(ctx, part...) })
 }
 

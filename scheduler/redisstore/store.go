@@ -40,6 +40,8 @@ type Store struct {
 	// nodes holds what is known of each server's replicas: a *node by the server's
 	// address, which is empty where there is one.
 	nodes sync.Map
+	// elected follows the primary that Sentinels have chosen.
+	elected elected
 	// warned says that the log has what Check could not find out.
 	warned atomic.Bool
 }
@@ -141,6 +143,9 @@ func New(cfg Config) (*Store, error) {
 	_, _ = rand.Read(s.id[:]) // never fails
 	redis.SetLogger(clientLog{cfg.Log})
 	s.client = target.connect(&s.scripts)
+	if target.master != "" {
+		s.elected.follow(s.client)
+	}
 	return s, nil
 }
 

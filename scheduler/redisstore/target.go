@@ -188,7 +188,9 @@ func (t *Target) connect(scripts *scripts) redis.UniversalClient {
 	}
 	u := t.universal(&o)
 	if t.cluster {
-		return redis.NewClusterClient(u.Cluster())
+		cluster := redis.NewClusterClient(u.Cluster())
+		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(slotsHook{}) })
+		return cluster
 	}
 	return redis.NewFailoverClient(u.Failover())
 }

@@ -1,0 +1,45 @@
+package redisstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// relocate has a Cluster's client ask which node has what: another may be in the place of
+// one that does not answer, which nothing tells as long as that one hangs. It does not
+// wait for it.
+func (s *Store) relocate(ctx context.Context) {
+	if cluster, ok := s.client.(*redis.ClusterClient); ok {
+		cluster.ReloadState(ctx)
+	}
+}
+
+// slotsHook bounds how long a node of a Cluster may take to tell which has what. Of
+// nodes asked in turn the client forgets none that hangs, and waits for each in the time
+// in which others would have told it that another is in its place.
+type slotsHook struct{}
+
+// slotsPatience is many times what the answer takes.
+const slotsPatience = 250 * time.Millisecond
+
+// ProcessHook implements [redis.Hook].
+func (slotsHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.FullName() != "cluster slots" {
+			return next(ctx, cmd)
+		}
+		ctx, cancel := context.WithTimeout(ctx, slotsPatience)
+		defer cancel()
+		return next(ctx, cmd)
+	}
+}
+
+// DialHook implements [redis.Hook].
+func (slotsHook) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessPipelineHook implements [redis.Hook].
+func (slotsHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
