@@ -116,7 +116,7 @@ func (b *bug) plant(ctx context.Context, root, patches, dir string) (*planted, e
 		}
 		replace[from] = to
 	}
-	cmd := exec.CommandContext(ctx, "git", "apply", "--whitespace=nowarn", "-C1", patch)
+	cmd := exec.CommandContext(ctx, "git", "apply", "--whitespace=nowarn", patch)
 	cmd.Dir = dir
 	// Also within the tree of a repository the copies are none of it.
 	cmd.Env = append(os.Environ(), "GIT_DIR="+filepath.Join(dir, "none"))

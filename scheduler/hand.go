@@ -1,0 +1,185 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// retryPause is how long the dispatcher waits before it repeats a claim that the
+// store did not answer.
+const retryPause = 50 * time.Millisecond
+
+// hand claims what was dealt and gives it to the subscriptions. It returns the error of
+// what the store did not answer.
+func (d *dispatcher) hand(ctx context.Context, deal []*dealt) error {
+	claims := make([]Claim, len(deal))
+	for i, c := range deal {
+		claims[i] = c.claim
+	}
+	var failed error
+	var tasks, unconfirmed []*Task
+	var subs []*Subscription
+	for i, got := range d.s.store.Claim(ctx, claims) {
+		d.s.observeClaim(&got)
+		if IsUnconfirmed(got.Err) && len(got.Tasks) > 0 {
+			// Their leases may be lost yet, and others given. To keep them until that is
+			// known would let them expire, and count against tasks that nobody had.
+			unconfirmed = append(unconfirmed, got.Tasks...)
+			failed = got.Err
+			// What is given back is due. It waits a moment, as if its queue were paused, or
+			// it would be claimed and given back without end.
+			got = Claimed{NowMS: got.NowMS, Paused: true, NextMS: got.NowMS + retryPause.Milliseconds()}
+		}
+		d.take(deal[i], got)
+		if got.Err != nil {
+			failed = got.Err
+			continue
+		}
+		for _, t := range got.Tasks {
+			tasks, subs = append(tasks, t), append(subs, deal[i].subOf(t))
+		}
+	}
+	d.deliver(ctx, tasks, subs)
+	if err := d.s.giveBackTasks(ctx, unconfirmed); err != nil {
+		d.s.log.WarnContext(ctx, "attempts whose claim was not confirmed could not be given back; their leases will expire", "error", err)
+	}
+	for _, c := range deal {
+		d.settleDeal(c)
+	}
+	return failed
+}
+
+// tell logs that claims have begun to fail, and that they no longer do: an outage
+// is told twice, however long it lasts.
+func (d *dispatcher) tell(ctx context.Context, failed error) {
+	switch {
+	case failed != nil && !d.failing:
+		d.s.log.WarnContext(ctx, "due attempts cannot be claimed", "error", failed, "cause", errors.Unwrap(failed))
+	case failed == nil && d.failing:
+		d.s.log.InfoContext(ctx, "due attempts can be claimed again")
+	}
+	d.failing = failed != nil
+}
+
+// subOf returns the subscription of a task that the claim took. Its nonce tells
+// the place: an answer may lack tasks that were taken with it.
+func (c *dealt) subOf(t *Task) *Subscription {
+	n := slices.Index(c.claim.Nonces, t.Fence.Nonce)
+	for i, slot := range c.claim.Slots {
+		if n < slot.Count {
+			return c.subs[i]
+		}
+		n -= slot.Count
+	}
+	return c.subs[len(c.subs)-1]
+}
+
+// take notes what a claim has told of its queue and shard.
+func (d *dispatcher) take(c *dealt, got Claimed) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sh := &c.q.shards[c.claim.Shard]
+	if got.Err != nil {
+		sh.unsure = c
+		return
+	}
+	c.taken = len(got.Tasks) - len(got.Expired)
+	repeated := sh.unsure != nil
+	sh.unsure = nil
+	if len(got.Tasks) == 0 {
+		// What there was has been taken before, and only the word of it came late: this
+		// was not its turn.
+		sh.dealtAt = c.dealtAt
+	}
+	if len(got.Tasks) == 0 && got.NextMS > got.NowMS && got.NextMS <= d.s.clock.nowMS() {
+		// Our clock runs ahead of the store's: nothing is early, but asking again
+		// at once would only spin.
+		d.s.clock.correct(got.NowMS)
+	} else {
+		d.s.clock.heard(got.NowMS)
+	}
+	sh.pausedMS = 0
+	switch {
+	case got.Paused && sh.repaused:
+		// It may have been resumed since.
+		sh.headMS, sh.repaused = 1, false
+		return
+	case got.Paused && got.NextMS == 0:
+		sh.pausedMS = never
+	case got.Paused:
+		sh.pausedMS = got.NextMS
+	}
+	sh.headMS = earlier(got.NextMS, sh.open(sh.notedMS))
+	sh.backlog = len(got.Tasks) > 0 && sh.headMS != 0 && sh.headMS <= got.NowMS
+	if len(got.Tasks) == 0 && !repeated && sh.headMS != 0 && sh.headMS <= got.NowMS {
+		// A claim that was not a repeat took nothing of what is due, which this
+		// version then cannot read: asking again at once would only spin. The recheck
+		// brings it up again.
+		sh.headMS = earlier(got.NowMS+fallbackInterval.Milliseconds(), sh.notedMS)
+	}
+}
+
+// settleDeal ends the reservation of a deal whose claim has been answered.
+func (d *dispatcher) settleDeal(c *dealt) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c.q.shards[c.claim.Shard].unsure == c {
+		return
+	}
+	undone := 0
+	for i, sub := range c.subs {
+		sub.reserved -= c.claim.Slots[i].Count
+		undone += c.claim.Slots[i].Count
+	}
+	if c.use != nil {
+		c.use.leases.added.Add(int64(c.taken))
+		c.use.leases.reserved.Add(int64(-undone))
+	}
+	c.q.claims--
+	d.dropIfIdle(c.q)
+}
+
+// deliver gives claimed tasks to their subscriptions. What may not be handed out
+// now is put back, and what belongs to a subscription that has ended meanwhile
+// is given back.
+func (d *dispatcher) deliver(ctx context.Context, tasks []*Task, subs []*Subscription) {
+	if len(tasks) == 0 {
+		return
+	}
+	var orphans []Delivery
+	for i, ok := range d.s.admit(ctx, tasks) {
+		if !ok {
+			continue
+		}
+		t := tasks[i]
+		delivery := Delivery{Task: t, Token: t.Lease(d.s.shards).String()}
+		if !d.lend(t, subs[i], delivery) {
+			orphans = append(orphans, delivery)
+		}
+	}
+	if err := d.s.GiveBack(ctx, orphans); err != nil {
+		d.s.log.WarnContext(ctx, "attempts of a subscription that has ended could not be given back; their leases will expire", "error", err)
+	}
+}
+
+// lend counts a lease against its subscription's credit and hands it over. It
+// is false when the subscription has ended.
+func (d *dispatcher) lend(t *Task, sub *Subscription, delivery Delivery) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if sub.closed {
+		return false
+	}
+	d.out.add(t, sub)
+	d.dealings++
+	sub.givenAt = d.dealings
+	if q := d.queues[t.Queue()]; q != nil {
+		for _, o := range q.observers {
+			o.claimed(t)
+		}
+	}
+	sub.push(delivery)
+	return true
+}
