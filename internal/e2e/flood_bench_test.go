@@ -29,7 +29,8 @@ import (
 // 50 tasks a second fall due in the one, first alone, then while 200,000 are overdue in
 // 200 queues of the other and it is reported to without end. The service, the flood and
 // the quiet namespace's worker are processes of their own, as they are of their own users.
-// How long the handlers of the flood take decides how busy it keeps the machine.
+// How long the handlers of the flood take decides how busy it keeps the machine. How long
+// the quiet namespace's reports take tells what that does to any call.
 //
 //	go test -run '^$' -bench Flood -benchtime 1x ./internal/e2e
 func BenchmarkFlood(b *testing.B) {
@@ -37,20 +38,29 @@ func BenchmarkFlood(b *testing.B) {
 		b.Run("handling="+handling.String(), func(b *testing.B) {
 			for b.Loop() {
 				alone, flooded, handled := flood(b, floodSpec{Tasks: 200_000, Handling: handling}, 10*time.Second)
-				ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-				b.ReportMetric(ms(alone[len(alone)/2]), "alone-p50-ms")
-				b.ReportMetric(ms(alone[len(alone)*99/100]), "alone-p99-ms")
-				b.ReportMetric(ms(flooded[len(flooded)/2]), "flooded-p50-ms")
-				b.ReportMetric(ms(flooded[len(flooded)*99/100]), "flooded-p99-ms")
+				alone.tell(b, "alone")
+				flooded.tell(b, "flooded")
 				b.ReportMetric(handled, "flood-attempts/s")
 			}
 		})
 	}
 }
 
-// flood returns how late attempts of the quiet namespace came alone and beside the flood,
-// in order, and how many of the flood were handled a second meanwhile.
-func flood(b *testing.B, spec floodSpec, lasting time.Duration) (alone, flooded []time.Duration, handled float64) {
+// quietness is how late attempts of the quiet namespace came, and how long its reports
+// took, each in order.
+type quietness struct{ late, reports []time.Duration }
+
+func (q *quietness) tell(b *testing.B, when string) {
+	b.Helper()
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	b.ReportMetric(ms(q.late[len(q.late)/2]), when+"-p50-ms")
+	b.ReportMetric(ms(q.late[len(q.late)*99/100]), when+"-p99-ms")
+	b.ReportMetric(ms(q.reports[len(q.reports)*99/100]), when+"-report-p99-ms")
+}
+
+// flood tells of the quiet namespace alone and beside the flood, and how many attempts of
+// the flood were handled a second meanwhile.
+func flood(b *testing.B, spec floodSpec, lasting time.Duration) (alone, flooded quietness, handled float64) {
 	b.Helper()
 	spec.Addr = freeAddr(b)
 	server := docstest.StartProcess(b, b.TempDir(), nil, retryd(b), "serve", "--listen="+spec.Addr, "--admin-listen=", "--redis-url="+redistest.Start(b).URL())
@@ -67,21 +77,25 @@ func flood(b *testing.B, spec floodSpec, lasting time.Duration) (alone, flooded 
 		return nil
 	})
 	defer stop()
-	measure := func() []time.Duration {
+	measure := func() quietness {
 		mu.Lock()
 		late = nil
 		mu.Unlock()
+		var reports []time.Duration
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
 		for end := time.Now().Add(lasting); time.Now().Before(end); {
 			<-tick.C
+			from := time.Now()
 			if _, err := quiet.ReportFailure(b.Context(), client.Task{ID: fmt.Sprint("quiet", time.Now().UnixNano()), Queue: "q", Policy: "at"}, client.TimeoutFailure()); err != nil {
 				b.Fatal(err)
 			}
+			reports = append(reports, time.Since(from))
 		}
+		slices.Sort(reports)
 		mu.Lock()
 		defer mu.Unlock()
-		return slices.Sorted(slices.Values(late))
+		return quietness{slices.Sorted(slices.Values(late)), reports}
 	}
 	measure() // until all is warm
 	alone = measure()
