@@ -134,12 +134,22 @@ func (d *dispatcher) dealHands(hands []*hand) []*dealt {
 	return claims
 }
 
+// maxPassedBy is how many attempts may be dealt to others, time and again single ones,
+// before a backlog gets its turn.
+const maxPassedBy = 200
+
 // dealOut deals to hands for as long as there is credit.
 func (d *dispatcher) dealOut(hands []*hand) {
+	if i := slices.IndexFunc(hands, (*hand).isBacklog); i >= 0 {
+		h := hands[i] // of all backlogs it has waited longest
+		if len(h.picks) == 0 && d.dealings-h.q.lastDealt() > maxPassedBy {
+			d.give(h, h.share())
+		}
+	}
 	// What may be a single attempt comes before a backlog, of which the little that there
 	// is credit for is taken in few claims.
 	for _, h := range hands {
-		if len(h.picks) == 0 && h.share() == 1 {
+		if len(h.picks) == 0 && !h.isBacklog() {
 			d.give(h, 1)
 		}
 	}
@@ -200,11 +210,14 @@ func (d *dispatcher) give(h *hand, n int) bool {
 // cheapest in few large claims, while credit for a single attempt must not lie
 // with those that have no more.
 func (h *hand) share() int {
-	if h.q.shards[h.shard].backlog {
+	if h.isBacklog() {
 		return backlogShare
 	}
 	return 1
 }
+
+// isBacklog says whether more was due after the last claim than it took.
+func (h *hand) isBacklog() bool { return h.q.shards[h.shard].backlog }
 
 const backlogShare = 32
 

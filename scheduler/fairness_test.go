@@ -262,3 +262,36 @@ func TestBacklogsOfManyQueuesTakeFewClaims(t *testing.T) {
 		}
 	})
 }
+
+// TestSinglesDoNotStarveABacklog has one attempt due in each of 64 queues at any time, and
+// credit for few: a queue with a backlog has its turn nevertheless.
+func TestSinglesDoNotStarveABacklog(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.backlog("big", 1000)
+		queues := []string{"big"}
+		n := 0
+		single := func(queue string) {
+			w.report(failure(fmt.Sprint("single", n), by("now"), in(queue)))
+			n++
+		}
+		for i := range 64 {
+			queues = append(queues, fmt.Sprint("q", i))
+			single(queues[i+1])
+		}
+		w.pass(time.Millisecond)
+		sub := w.worker(4, func(o *scheduler.SubscribeOptions) { o.Queues = queues })
+		big := 0
+		for range 6_000 {
+			d := w.next(sub)
+			if d.Task.Spec.Queue == "big" {
+				big++
+			} else {
+				single(d.Task.Spec.Queue)
+			}
+			w.report(success("", with(d)))
+		}
+		if big < 20 || big > 1000 {
+			t.Errorf("%d of 6,000 attempts were of the backlog, want some", big)
+		}
+	})
+}
