@@ -82,6 +82,13 @@ func parseQuotas(path string, data []byte) (scheduler.Quotas, error) {
 	return out, errors.Join(p.errs...)
 }
 
+// holdsNothing says whether a quota file says nothing at all, not even that there are no
+// limits.
+func holdsNothing(text []byte) bool {
+	var content any
+	return yaml.Unmarshal(text, &content) == nil && content == nil
+}
+
 var namespaceName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
 
 // quotaParser gathers what is wrong with a file.
@@ -173,7 +180,8 @@ func (f *quotaFile) follow(ctx context.Context) {
 	}
 }
 
-// look takes over what the file says, if it has changed.
+// look takes over what the file says, if it has changed. One that is emptied is taken for
+// broken: whoever copies a file over it leaves it so for a moment.
 func (f *quotaFile) look(ctx context.Context) {
 	quotas, text, err := readQuotas(f.path)
 	if err == nil && bytes.Equal(text, f.text) {
@@ -182,6 +190,9 @@ func (f *quotaFile) look(ctx context.Context) {
 		}
 		f.told = ""
 		return
+	}
+	if err == nil && holdsNothing(text) && !holdsNothing(f.text) {
+		err = fmt.Errorf("%s: %s holds nothing, as if it were half-written; to lift all quotas, let it say default: {}", setting("quotas"), f.path)
 	}
 	if err == nil {
 		err = f.sched.SetQuotas(quotas)

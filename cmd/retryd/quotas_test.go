@@ -127,6 +127,51 @@ func TestQuotasFollowTheirFile(t *testing.T) {
 	})
 }
 
+// TestEmptyFileLiftsNoQuotas shows that a file that is emptied while it is followed changes
+// nothing, and that one that says so lifts all quotas.
+func TestEmptyFileLiftsNoQuotas(t *testing.T) {
+	t.Parallel()
+	const limited, lifted = "default: {reports_per_second: 7}\n", 100
+	for _, c := range []struct {
+		name, before, after string
+		want, errors        int
+	}{
+		{"no bytes", limited, "", 7, 1},
+		{"blanks", limited, " \n\t\n", 7, 1},
+		{"comments", limited, "# of each namespace\n", 7, 1},
+		{"the beginning of a document", limited, "---\n", 7, 1},
+		{"an empty default", limited, "default: {}\n", lifted, 0},
+		{"an empty mapping", limited, "{}\n", lifted, 0},
+		{"empty as before", "", "# still none\n", lifted, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "quotas.yaml")
+			synctest.Test(t, func(t *testing.T) {
+				var log strings.Builder
+				logger := slog.New(slog.NewTextHandler(&log, nil))
+				sched, err := scheduler.New(memstore.New(memstore.Config{}), scheduler.Config{Log: logger})
+				if err != nil {
+					t.Fatal(err)
+				}
+				f := &quotaFile{path: path, log: logger, sched: sched}
+				for _, text := range []string{c.before, c.after, c.after} {
+					if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+						t.Fatal(err)
+					}
+					f.look(t.Context())
+				}
+				if n, _ := sched.AdmitReports("a", lifted); n != c.want {
+					t.Errorf("%d admitted, want %d", n, c.want)
+				}
+				if n := strings.Count(log.String(), "holds nothing"); n != c.errors {
+					t.Errorf("told of %d times:\n%s", n, log.String())
+				}
+			})
+		})
+	}
+}
+
 func TestServeTellsWhatIsWrongWithQuotas(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "quotas.yaml")
