@@ -58,9 +58,8 @@ type Error struct {
 	RetryDelay time.Duration
 	// Cause is for logs.
 	Cause error
-
-	// quota is the one that is used up, with KindQuota.
-	quota QuotaKind
+	// Quota is the one that is used up, with KindQuota.
+	Quota QuotaKind
 }
 
 // Error returns the message, and the first violation where there are any.

@@ -99,7 +99,7 @@ func quotaExceeded(namespace string, kind QuotaKind, limit, use int64, delay tim
 			"namespace": namespace, "quota": kind.String(), "limit": strconv.FormatInt(limit, 10), "use": strconv.FormatInt(use, 10),
 		},
 		RetryDelay: delay,
-		quota:      kind,
+		Quota:      kind,
 	}
 }
 

@@ -124,7 +124,7 @@ func (k *quotaKeeper) countFirst(ctx context.Context, u *namespaceUse) {
 // count counts a report that was refused for lack of quota.
 func (k *quotaKeeper) count(err error) {
 	if e, ok := errors.AsType[*Error](err); ok && e.Kind == KindQuota {
-		k.refused[e.quota].Add(1)
+		k.refused[e.Quota].Add(1)
 	}
 }
 

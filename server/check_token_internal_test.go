@@ -164,7 +164,7 @@ func TestViolationsAreBounded(t *testing.T) {
 	if len(got) != 101 || got[99] != list[0] || got[100] != (policy.Violation{Description: "and 5 more violations"}) || list[100].Field != "f" {
 		t.Errorf("%d are told, the last %+v", len(got), got[len(got)-1])
 	}
-	f := &failures{log: slog.New(slog.DiscardHandler)}
+	f := newFailures(slog.New(slog.DiscardHandler))
 	many := scheduler.Invalid(slices.Repeat(list, 1000)...)
 	many.Message = strings.Repeat("m", 100_000)
 	if got := f.item(t.Context(), many); len(got.GetViolations()) != 101 || proto.Size(got) > 3000 {

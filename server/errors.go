@@ -12,12 +12,15 @@ import (
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/internal/logbound"
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/server/access"
@@ -133,6 +136,16 @@ type refusal struct {
 type failures struct {
 	log      *slog.Logger
 	internal atomic.Int64
+	// quotas bound the lines of what is refused for lack of each.
+	quotas [scheduler.NumQuotas]*logbound.Bound
+}
+
+func newFailures(log *slog.Logger) *failures {
+	f := &failures{log: log}
+	for kind := range f.quotas {
+		f.quotas[kind] = logbound.New()
+	}
+	return f
 }
 
 func (f *failures) refusal(ctx context.Context, err error) refusal {
@@ -142,6 +155,9 @@ func (f *failures) refusal(ctx context.Context, err error) refusal {
 				o.message = e.Message
 			} else {
 				f.log.DebugContext(ctx, "the store has refused", "reason", o.reason, "error", err)
+			}
+			if e.Kind == scheduler.KindQuota {
+				f.overQuota(ctx, e)
 			}
 			if e.RetryDelay > 0 && o.retryDelay > 0 {
 				o.retryDelay = e.RetryDelay
@@ -160,6 +176,26 @@ func (f *failures) refusal(ctx context.Context, err error) refusal {
 		return refusal{outcome: outcome{code: codes.Canceled, reason: "CANCELLED", message: "the call was cancelled before there was an answer"}}
 	}
 	return f.bug(ctx, "error", err)
+}
+
+// overQuota logs what is refused for lack of quota. It is the one line of it: a caller that
+// goes on without regard for its quota must not fill the disk.
+func (f *failures) overQuota(ctx context.Context, e *scheduler.Error) {
+	lines := f.quotas[e.Quota]
+	if !lines.Allow() {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 7)
+	for _, key := range []string{"namespace", "quota", "limit", "use"} {
+		attrs = append(attrs, slog.String(key, e.Metadata[key]))
+	}
+	if method, ok := grpc.Method(ctx); ok {
+		attrs = append(attrs, slog.String("method", method))
+	}
+	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
+		attrs = append(attrs, slog.String("peer", p.Addr.String()))
+	}
+	f.log.LogAttrs(ctx, slog.LevelInfo, "quota exceeded", lines.Append(attrs)...)
 }
 
 // denied is a denial as the API tells it.

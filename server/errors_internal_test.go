@@ -107,7 +107,7 @@ func TestErrorTableIsComplete(t *testing.T) {
 // each other, for every kind.
 func TestErrorsTellTheSameEverywhere(t *testing.T) {
 	t.Parallel()
-	f := &failures{log: slog.New(slog.DiscardHandler)}
+	f := newFailures(slog.New(slog.DiscardHandler))
 	for _, kind := range kinds(t) {
 		err := fmt.Errorf("wrapped: %w", &scheduler.Error{
 			Kind: kind, Message: "what is wrong", Metadata: map[string]string{"a": "b"},
@@ -154,7 +154,7 @@ func TestErrorsTellTheSameEverywhere(t *testing.T) {
 func TestWhatIsNotInTheTable(t *testing.T) {
 	t.Parallel()
 	var log strings.Builder
-	f := &failures{log: slog.New(slog.NewTextHandler(&log, nil))}
+	f := newFailures(slog.New(slog.NewTextHandler(&log, nil)))
 	for _, tc := range []struct {
 		err  error
 		code codes.Code

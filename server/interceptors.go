@@ -166,6 +166,7 @@ func reasonOf(err error) string {
 func (s *Server) callLogger() logging.Logger {
 	return logging.LoggerFunc(func(ctx context.Context, level logging.Level, _ string, fields ...any) {
 		var service string
+		at := slog.Level(level)
 		attrs := make([]slog.Attr, 0, 5)
 		for i := logging.Fields(fields).Iterator(); i.Next(); {
 			switch key, value := i.At(); key {
@@ -178,6 +179,10 @@ func (s *Server) callLogger() logging.Logger {
 				attrs = append(attrs, slog.Any("code", value))
 			case "reason":
 				attrs = append(attrs, slog.Any("reason", value))
+				if value == quotaExceeded {
+					// As denials have, it has lines of its own.
+					at = slog.LevelDebug
+				}
 			case "peer.address":
 				attrs = append(attrs, slog.Any("peer", value))
 			}
@@ -185,7 +190,7 @@ func (s *Server) callLogger() logging.Logger {
 		if start, ok := ctx.Value(startKey{}).(time.Time); ok {
 			attrs = append(attrs, slog.Duration("duration", time.Since(start)))
 		}
-		s.log.LogAttrs(ctx, slog.Level(level), "finished call", attrs...)
+		s.log.LogAttrs(ctx, at, "finished call", attrs...)
 	})
 }
 

@@ -2,7 +2,9 @@ package server_test
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,6 +101,62 @@ func TestReportsBeyondTheQuotaAreRefused(t *testing.T) {
 		pass(time.Second)
 		if err := s.report("c"); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestRefusalsForLackOfQuotaHaveOneLineEach shows that what is refused has one line, however
+// it came, and that a flood of it has few.
+func TestRefusalsForLackOfQuotaHaveOneLineEach(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		s := setup(t, server.Config{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		s.policy("p", time.Hour)
+		s.limit(scheduler.Quota{scheduler.QuotaReports: 2, scheduler.QuotaPendingTasks: 1})
+		if err := s.report("a"); err != nil {
+			t.Fatal(err)
+		}
+		log.Reset()
+		batch := &retryv1.BatchReportRequest{}
+		for i := range 5 {
+			batch.Reports = append(batch.Reports, &retryv1.Report{Report: &retryv1.Report_Failure{Failure: &retryv1.ReportFailureRequest{
+				Task: &retryv1.TaskSpec{Id: fmt.Sprint("b", i), Queue: "q", Policy: "p"}, Failure: httpFailure(503),
+			}}})
+		}
+		if _, err := s.retry.BatchReport(s.ctx(), batch); err != nil {
+			t.Fatal(err)
+		}
+		wantQuota(t, s.report("c"), "reports_per_second", 2)
+		wantLines := func(quota string, want int) {
+			t.Helper()
+			var got int
+			for line := range strings.Lines(log.String()) {
+				if strings.Contains(line, `level=INFO msg="quota exceeded" namespace=default quota=`+quota+" limit=") {
+					got++
+				}
+			}
+			if got != want {
+				t.Errorf("%d lines of %s, want %d:\n%s", got, quota, want, log.String())
+			}
+		}
+		wantLines("pending_tasks", 1)
+		wantLines("reports_per_second", 5)
+		if all := strings.Count(log.String(), "\n"); all != 6 {
+			t.Errorf("%d lines of 6 refused reports:\n%s", all, log.String())
+		}
+		for range 100 {
+			wantQuota(t, s.report("c"), "reports_per_second", 2)
+		}
+		wantLines("reports_per_second", 20)
+		pass(time.Second)
+		for i := range 10 {
+			_ = s.report(fmt.Sprint("d", i)) // of which two are counted by the other quota
+		}
+		wantLines("reports_per_second", 25)
+		wantLines("pending_tasks", 3)
+		if !strings.Contains(log.String(), "unlogged_before=85") || !strings.Contains(log.String(), "method=/retry.v1.RetryService/ReportFailure") {
+			t.Errorf("the lines do not tell of those that are left out, or of the method:\n%s", log.String())
 		}
 	})
 }

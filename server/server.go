@@ -68,7 +68,7 @@ func New(cfg Config, sched *scheduler.Scheduler) (*Server, error) {
 		log:       cfg.Log,
 		sched:     sched,
 		health:    health.NewServer(),
-		failures:  &failures{log: cfg.Log},
+		failures:  newFailures(cfg.Log),
 		draining:  make(chan struct{}),
 		streaming: make(map[string]bool),
 	}

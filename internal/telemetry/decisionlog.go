@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -11,8 +12,9 @@ import (
 )
 
 // DecisionLog writes a line at level info for every decision, for every task that dies
-// without one, and for every report that is refused. It is a [scheduler.Observer]. No
-// line holds a payload, a message, a key or a token.
+// without one, and for every report that is refused, but for lack of quota: of those
+// package server logs no more than a disk can take. It is a [scheduler.Observer]. No line
+// holds a payload, a message, a key or a token.
 type DecisionLog struct {
 	to   *LogBuffer
 	json bool
@@ -30,9 +32,14 @@ func (l *DecisionLog) Reported(_ context.Context, e scheduler.ReportEvent) {
 	if e.Report.Failure != nil && e.Effective() {
 		l.decided(&e)
 	}
-	if e.Err != nil {
+	if e.Err != nil && !overQuota(e.Err) {
 		l.refused(&e)
 	}
+}
+
+func overQuota(err error) bool {
+	e, ok := errors.AsType[*scheduler.Error](err)
+	return ok && e.Kind == scheduler.KindQuota
 }
 
 // begin begins a line, which write writes.

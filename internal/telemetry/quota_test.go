@@ -14,8 +14,8 @@ import (
 	"github.com/retryd/retryd/scheduler/memstore"
 )
 
-// Reports that a namespace has no quota for are counted and logged as all others that
-// are refused, with the namespace, alone and in batches.
+// Reports that a namespace has no quota for are counted as all others that are refused,
+// alone and in batches, and have no lines among those of decisions: the server has them.
 func TestReportsBeyondTheQuotaAreTold(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, func(*telemetry.Metrics) scheduler.Store { return memstore.New(memstore.Config{}) })
@@ -56,7 +56,7 @@ func TestReportsBeyondTheQuotaAreTold(t *testing.T) {
 		}
 	}
 	s.lines.Flush()
-	if n := strings.Count(s.log.String(), "reason=QUOTA_EXCEEDED"); n != failures+successes || !strings.Contains(s.log.String(), "namespace=default") {
-		t.Errorf("%d refused reports are in the log, want %d:\n%s", n, failures+successes, s.log.String())
+	if strings.Contains(s.log.String(), "QUOTA_EXCEEDED") {
+		t.Errorf("they are in the log:\n%s", s.log.String())
 	}
 }

@@ -5,8 +5,9 @@ import (
 	"log/slog"
 	"sync/atomic"
 
-	"golang.org/x/time/rate"
 	"google.golang.org/grpc/peer"
+
+	"github.com/retryd/retryd/internal/logbound"
 )
 
 // The reasons for which callers are turned away, as metrics name them.
@@ -53,28 +54,22 @@ func (d *DeniedError) Authenticated() bool {
 	return d.Reason == NoRole || d.Reason == NoNamespace || d.Reason == NoRule
 }
 
-// Denials of one reason fill no disk: after a burst of deniedBurst lines there
-// are deniedRate a second, and each tells how many had none.
-const (
-	deniedRate  = 5
-	deniedBurst = 20
-)
-
-// denials counts and logs those who were turned away.
+// denials counts and logs those who were turned away; of each reason so many that
+// no disk is filled.
 type denials struct {
 	log *slog.Logger
 	of  map[string]*tally
 }
 
 type tally struct {
-	count, unlogged atomic.Int64
-	lines           *rate.Limiter
+	count atomic.Int64
+	lines *logbound.Bound
 }
 
 func newDenials(log *slog.Logger) *denials {
 	d := &denials{log: log, of: make(map[string]*tally)}
 	for _, reason := range Reasons() {
-		d.of[reason] = &tally{lines: rate.NewLimiter(deniedRate, deniedBurst)}
+		d.of[reason] = &tally{lines: logbound.New()}
 	}
 	return d
 }
@@ -90,7 +85,6 @@ func (d *denials) tell(ctx context.Context, a attempt, why *DeniedError) error {
 	t := d.of[why.Reason]
 	t.count.Add(1)
 	if !t.lines.Allow() {
-		t.unlogged.Add(1)
 		return why
 	}
 	attrs := []slog.Attr{
@@ -107,9 +101,6 @@ func (d *denials) tell(ctx context.Context, a attempt, why *DeniedError) error {
 	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
 		attrs = append(attrs, slog.String("peer", p.Addr.String()))
 	}
-	if n := t.unlogged.Swap(0); n > 0 {
-		attrs = append(attrs, slog.Int64("unlogged_before", n))
-	}
-	d.log.LogAttrs(ctx, slog.LevelWarn, "access denied", attrs...)
+	d.log.LogAttrs(ctx, slog.LevelWarn, "access denied", t.lines.Append(attrs)...)
 	return why
 }
