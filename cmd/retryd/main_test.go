@@ -63,7 +63,9 @@ func start(t *testing.T, args ...string) *docstest.Process {
 func execute(t *testing.T, args ...string) (stdout string, err error) {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := newRootCommand(cli.System(version()))
+	env := cli.System(version())
+	env.Out = &out
+	cmd := newRootCommand(env)
 	cmd.SetArgs(args)
 	cmd.SetOut(&out)
 	cmd.SetErr(io.Discard)
