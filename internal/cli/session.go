@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -172,8 +173,11 @@ func secure(values map[string]value) ([]client.Option, error) {
 		pair, err := tls.LoadX509KeyPair(cert.text, key.text)
 		if err != nil {
 			wrong(cert, "with %s %q: %w", key.from, key.text, err)
+		} else if cert.rank != rankEnvironment || forClients(pair.Leaf) {
+			// Beside a server the variables may be those of its own certificate. A server
+			// that is shown one that is not for clients ends the connection.
+			cfg.Certificates = []tls.Certificate{pair}
 		}
-		cfg.Certificates = []tls.Certificate{pair}
 	case cert.text != "":
 		wrong(cert, "it needs its key, --tls-key")
 	case key.text != "":
@@ -186,6 +190,12 @@ func secure(values map[string]value) ([]client.Option, error) {
 		return []client.Option{client.WithTLS(cfg)}, nil
 	}
 	return nil, nil
+}
+
+// forClients says whether a certificate may be that of a client.
+func forClients(cert *x509.Certificate) bool {
+	return len(cert.ExtKeyUsage)+len(cert.UnknownExtKeyUsage) == 0 ||
+		slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageClientAuth) || slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageAny)
 }
 
 // identify returns the bearer token to call with, as the settings say.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"maps"
 	"net"
 	"net/http/httptest"
 	"os"
@@ -17,6 +18,8 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
+
+	"github.com/retryd/retryd/internal/tlsfile"
 )
 
 // secured is a server that answers who asks for its health.
@@ -94,6 +97,46 @@ func TestConnectionsAreSecuredAsAsked(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			(&rig{t: t}).run(append([]string{"healthcheck", "--address", c.server.addr}, c.args...)...).wants(c.code).says(c.says)
+		})
+	}
+}
+
+// TestHealthcheckBesideAServer shows what becomes of one that shares the variables of a
+// server's certificate, which is for servers alone.
+func TestHealthcheckBesideAServer(t *testing.T) {
+	t.Parallel()
+	_, cert, key := certificate(t)
+	serve := func(clientCA string) *secured {
+		files := &tlsfile.Files{Cert: cert, Key: key, CA: clientCA}
+		if _, err := files.Load(); err != nil {
+			t.Fatal(err)
+		}
+		return serveHealth(t, credentials.NewTLS(files.Server()))
+	}
+	anonymous, mutual := serve(""), serve(cert)
+	own := map[string]string{"RETRYD_TLS_CERT": cert, "RETRYD_TLS_KEY": key}
+	trusting := maps.Clone(own)
+	trusting["RETRYD_TLS_CA"] = cert
+	elsewhere := maps.Clone(trusting)
+	elsewhere["RETRYD_TLS_SERVER_NAME"] = "example.com"
+	for _, c := range []struct {
+		name   string
+		server *secured
+		env    map[string]string
+		args   []string
+		code   int
+		says   string
+	}{
+		{"whose roots it is not told", anonymous, own, nil, 5, "name the authority that has signed"},
+		{"without client certificates", anonymous, trusting, nil, 0, "SERVING"},
+		{"with client certificates", mutual, trusting, nil, 0, "SERVING"},
+		{"of another name", mutual, elsewhere, nil, 0, "SERVING"},
+		{"to which it is told to show the certificate", mutual, trusting, []string{"--tls-cert", cert, "--tls-key", key}, 5, "does not answer"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := &rig{t: t, env: c.env}
+			r.run(append([]string{"healthcheck", "--address", c.server.addr}, c.args...)...).wants(c.code).says(c.says)
 		})
 	}
 }
