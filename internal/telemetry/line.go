@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"bytes"
 	"encoding/json"
 	"log/slog"
 	"strconv"
@@ -96,12 +97,15 @@ func plain(s string) bool {
 
 // appendJSON appends a text in quotes.
 func appendJSON(b []byte, s string) []byte {
-	quoted, err := json.Marshal(s)
-	if err != nil {
+	var quoted bytes.Buffer
+	enc := json.NewEncoder(&quoted)
+	// As slog has it: a log is no page of HTML.
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil {
 		// There is no text for which this happens.
 		return strconv.AppendQuote(b, s)
 	}
-	return append(b, quoted...)
+	return append(b, bytes.TrimSuffix(quoted.Bytes(), []byte{'\n'})...)
 }
 
 // needsQuotes says that a text would not be told from what stands around it.

@@ -11,7 +11,7 @@ import (
 // FuzzLine holds a line to what slog's handlers write.
 func FuzzLine(f *testing.F) {
 	at := time.Date(2026, 11, 22, 17, 29, 12, 467_000_000, time.UTC).UnixNano()
-	for _, s := range []string{"plain", "", "with space", `quo"te`, `back\slash`, "a=b", "new\nline", "tab\t", "é", "\x7f", "\xff", "\u2028", "<&>", "\u00a0", "\ufffd", "日本"} {
+	for _, s := range []string{"plain", "", "with space", `quo"te`, `back\slash`, "a=b", "new\nline", "tab\t", "é", "\x7f", "\xff", "\u2028", "<&>", `"<&>`, "\u00a0", "\ufffd", "日本"} {
 		f.Add(s, int64(-7), at)
 	}
 	f.Add("zone", int64(1), int64(1_700_000_000_120_000_001))
