@@ -353,6 +353,11 @@ func showFile[R resource](s *session, key string, rs []R, people func() error) e
 	return s.write(fmt.Appendf(nil, "{%q:[%s]}", key, strings.Join(list, ",")))
 }
 
+// asFile is showFile for resources under a key.
+func asFile[R resource](key string) func(s *session, rs []R, people func() error) error {
+	return func(s *session, rs []R, people func() error) error { return showFile(s, key, rs, people) }
+}
+
 // noteLines prints lines beside the result, on standard error.
 func (s *session) noteLines(lines string) error {
 	_, err := fmt.Fprintln(s.env.Err, lines)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/retryd/retryd/client"
 )
 
 // errDeclined ends a command whose question was answered with no.
@@ -29,6 +31,24 @@ func addDryRunFlag(cmd *cobra.Command) {
 func (s *session) dryRun() bool {
 	on, err := s.cmd.Flags().GetBool("dry-run")
 	return err == nil && on
+}
+
+// destroys makes a command destroy what it names, once the question is answered, in which
+// the name stands; with --dry-run it only looks at it.
+func (e *Env) destroys(
+	cmd *cobra.Command, question string, look, destroy func(ctx context.Context, s *session, c *client.Client, name string) error,
+) *cobra.Command {
+	addConfirmFlags(cmd)
+	cmd.RunE = e.call(func(ctx context.Context, s *session, c *client.Client, args []string) error {
+		if s.dryRun() {
+			return look(ctx, s, c, args[0])
+		}
+		if err := s.confirm(ctx, fmt.Sprintf(question, args[0])); err != nil {
+			return err
+		}
+		return destroy(ctx, s, c, args[0])
+	})
+	return cmd
 }
 
 // confirm asks a question before something is done that cannot be undone, such as

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"iter"
 
 	"github.com/spf13/cobra"
 
@@ -31,12 +32,8 @@ func newDeadListCommand(e *Env) *cobra.Command {
 	}
 	f.addCommon(cmd)
 	f.addDead(cmd)
-	limit := addLimitFlag(cmd, defaultLimit)
-	cmd.RunE = e.run(func(ctx context.Context, s *session, _ []string) error {
-		f.state.value = retryv1.Task_STATE_DEAD
-		return listTasks(ctx, s, &f, *limit, deadTable)
-	})
-	return cmd
+	f.state.value = retryv1.Task_STATE_DEAD
+	return listsTasks(e, cmd, &f, deadTable)
 }
 
 func deadTable(s *session, tasks []*retryv1.Task) error {
@@ -62,24 +59,9 @@ have the same cause, status and code, and messages that differ only in numbers, 
 		Args: takes(),
 	}
 	cmd.Flags().StringVarP(&queue, "queue", "q", "", "only those of this queue")
-	limit := addLimitFlag(cmd, defaultLimit)
-	cmd.RunE = e.run(func(ctx context.Context, s *session, _ []string) error {
-		c, err := s.client()
-		if err != nil {
-			return err
-		}
-		groups, more, err := take(c.AllDeadLetterGroups(ctx, &retryv1.ListDeadLetterGroupsRequest{
-			Queue: queue, PageSize: pageSize(*limit),
-		}), *limit)
-		if err != nil {
-			return err
-		}
-		if err := showAll(s, groups, func() error { return deadGroupsTable(s, groups) }); err != nil {
-			return err
-		}
-		return s.noteMore(more, *limit)
-	})
-	return cmd
+	return lists(e, cmd, defaultLimit, func(ctx context.Context, c *client.Client, size int32) iter.Seq2[*retryv1.DeadLetterGroup, error] {
+		return c.AllDeadLetterGroups(ctx, &retryv1.ListDeadLetterGroupsRequest{Queue: queue, PageSize: size})
+	}, showAll, deadGroupsTable)
 }
 
 func deadGroupsTable(s *session, groups []*retryv1.DeadLetterGroup) error {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/retryd/retryd/client"
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 )
 
@@ -24,11 +25,7 @@ func newGroupGetCommand(e *Env) *cobra.Command {
   retryd group get orders -o json`,
 		Args: takes("GROUP"),
 	}
-	cmd.RunE = e.run(func(ctx context.Context, s *session, args []string) error {
-		c, err := s.client()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = e.call(func(ctx context.Context, s *session, c *client.Client, args []string) error {
 		resp, err := c.Groups().GetGroup(ctx, &retryv1.GetGroupRequest{Group: args[0]})
 		if err != nil {
 			return err
@@ -56,7 +53,7 @@ func groupPage(s *session, g *retryv1.Group) error {
 }
 
 func newGroupDeleteCommand(e *Env) *cobra.Command {
-	cmd := &cobra.Command{
+	return e.destroys(&cobra.Command{
 		Use:   "delete GROUP",
 		Short: "Forget the counts of a group",
 		Long: `Forgets the counts of a group. Its tasks are left as they are; those of which something becomes
@@ -64,30 +61,19 @@ later are counted anew. A group goes by itself 90 days after its last change.`,
 		Example: `  retryd group delete orders --dry-run
   retryd group delete orders --yes`,
 		Args: takes("GROUP"),
-	}
-	addConfirmFlags(cmd)
-	cmd.RunE = e.run(func(ctx context.Context, s *session, args []string) error {
-		c, err := s.client()
+	}, "Forget the counts of group %q for good?", func(ctx context.Context, s *session, c *client.Client, name string) error {
+		resp, err := c.Groups().GetGroup(ctx, &retryv1.GetGroupRequest{Group: name})
 		if err != nil {
 			return err
 		}
-		if s.dryRun() {
-			resp, err := c.Groups().GetGroup(ctx, &retryv1.GetGroupRequest{Group: args[0]})
-			if err != nil {
-				return err
-			}
-			return s.show(resp.GetGroup(), func() error {
-				return s.say("the counts of group %s would be forgotten: %d tasks", args[0], resp.GetGroup().GetTotal())
-			})
-		}
-		if err := s.confirm(ctx, fmt.Sprintf("Forget the counts of group %q for good?", args[0])); err != nil {
-			return err
-		}
-		resp, err := c.Groups().DeleteGroup(ctx, &retryv1.DeleteGroupRequest{Group: args[0]})
+		return s.show(resp.GetGroup(), func() error {
+			return s.say("the counts of group %s would be forgotten: %d tasks", name, resp.GetGroup().GetTotal())
+		})
+	}, func(ctx context.Context, s *session, c *client.Client, name string) error {
+		resp, err := c.Groups().DeleteGroup(ctx, &retryv1.DeleteGroupRequest{Group: name})
 		if err != nil {
 			return err
 		}
-		return s.show(resp, func() error { return s.say("the counts of group %s are forgotten", args[0]) })
+		return s.show(resp, func() error { return s.say("the counts of group %s are forgotten", name) })
 	})
-	return cmd
 }

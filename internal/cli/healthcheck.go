@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/retryd/retryd/client"
 )
 
 func newHealthcheckCommand(e *Env) *cobra.Command {
@@ -13,17 +15,13 @@ func newHealthcheckCommand(e *Env) *cobra.Command {
 		Use:   "healthcheck",
 		Short: "Ask a server whether it serves; exit with 0 if it does",
 		Args:  takes(),
-		RunE:  e.run(checkHealth),
+		RunE:  e.call(checkHealth),
 	}
 	addReachFlags(cmd.Flags(), "3s")
 	return cmd
 }
 
-func checkHealth(ctx context.Context, s *session, _ []string) error {
-	c, err := s.client()
-	if err != nil {
-		return err
-	}
+func checkHealth(ctx context.Context, s *session, c *client.Client, _ []string) error {
 	resp, err := healthpb.NewHealthClient(c.Conn()).Check(ctx, &healthpb.HealthCheckRequest{})
 	if err != nil {
 		return fmt.Errorf("%s does not answer: %w", s.address, err)

@@ -28,12 +28,8 @@ func newHeldListCommand(e *Env) *cobra.Command {
 	}
 	f.addCommon(cmd)
 	f.addCondition(cmd)
-	limit := addLimitFlag(cmd, defaultLimit)
-	cmd.RunE = e.run(func(ctx context.Context, s *session, _ []string) error {
-		f.state.value = retryv1.Task_STATE_HELD
-		return listTasks(ctx, s, &f, *limit, heldTable)
-	})
-	return cmd
+	f.state.value = retryv1.Task_STATE_HELD
+	return listsTasks(e, cmd, &f, heldTable)
 }
 
 func heldTable(s *session, tasks []*retryv1.Task) error {

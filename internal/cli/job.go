@@ -3,13 +3,14 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/retryd/retryd/client"
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 	"github.com/retryd/retryd/internal/policyfile"
 	"github.com/retryd/retryd/policy"
@@ -25,7 +26,6 @@ func newJobCommand(e *Env) *cobra.Command {
 }
 
 func newJobListCommand(e *Env) *cobra.Command {
-	var filter string
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the jobs of a namespace",
@@ -35,30 +35,19 @@ func newJobListCommand(e *Env) *cobra.Command {
   retryd job list -o yaml > jobs.yaml`,
 		Args: takes(),
 	}
-	cmd.Flags().StringVar(&filter, "filter", "", "a part of the display name, in upper or lower case")
-	limit := addLimitFlag(cmd, 0)
-	cmd.RunE = e.run(func(ctx context.Context, s *session, _ []string) error {
-		c, err := s.client()
-		if err != nil {
-			return err
-		}
-		jobs, more, err := take(c.AllJobs(ctx, &retryv1.ListJobsRequest{Filter: filter, PageSize: pageSize(*limit)}), *limit)
-		if err != nil {
-			return err
-		}
-		if err := showFile(s, "jobs", jobs, func() error {
-			t := newTable("id", "name", "policy", "environments", "changed", "revision#+")
-			for _, j := range jobs {
-				t.add(text(j.GetId()), text(j.GetDisplayName()), text(orElse(j.GetPolicy(), "-")), text(strings.Join(environmentsOf(j), ", ")),
-					text(s.when(j.GetUpdateTime())), number(j.GetRevision()))
-			}
-			return s.table(t, "no jobs")
-		}); err != nil {
-			return err
-		}
-		return s.noteMore(more, *limit)
-	})
-	return cmd
+	filter := addNameFlag(cmd)
+	return lists(e, cmd, 0, func(ctx context.Context, c *client.Client, size int32) iter.Seq2[*retryv1.Job, error] {
+		return c.AllJobs(ctx, &retryv1.ListJobsRequest{Filter: *filter, PageSize: size})
+	}, asFile[*retryv1.Job]("jobs"), jobsTable)
+}
+
+func jobsTable(s *session, jobs []*retryv1.Job) error {
+	t := newTable("id", "name", "policy", "environments", "changed", "revision#+")
+	for _, j := range jobs {
+		t.add(text(j.GetId()), text(j.GetDisplayName()), text(orElse(j.GetPolicy(), "-")), text(strings.Join(environmentsOf(j), ", ")),
+			text(s.when(j.GetUpdateTime())), number(j.GetRevision()))
+	}
+	return s.table(t, "no jobs")
 }
 
 // environmentsOf are the environments of a job by name, each with its policy.
@@ -77,11 +66,7 @@ func newJobGetCommand(e *Env) *cobra.Command {
 		Example: `  retryd job get billing
   retryd job get billing -o yaml > billing.yaml`,
 		Args: takes("ID"),
-		RunE: e.run(func(ctx context.Context, s *session, args []string) error {
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
+		RunE: e.call(func(ctx context.Context, s *session, c *client.Client, args []string) error {
 			resp, err := c.Jobs().GetJob(ctx, &retryv1.GetJobRequest{Id: args[0]})
 			if err != nil {
 				return err
@@ -128,11 +113,7 @@ A file is YAML with a list under the key "jobs":
 	}
 	files := addFilesFlag(cmd, "YAML file of jobs, a directory of such files, or - for standard input; may be repeated")
 	addDryRunFlag(cmd)
-	cmd.RunE = e.run(func(ctx context.Context, s *session, _ []string) error {
-		c, err := s.client()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = e.call(func(ctx context.Context, s *session, c *client.Client, _ []string) error {
 		return jobKind(c.Jobs()).apply(ctx, s, *files)
 	})
 	return cmd
@@ -167,35 +148,24 @@ func normalJob(j *retryv1.Job) (*retryv1.Job, error) {
 }
 
 func newJobDeleteCommand(e *Env) *cobra.Command {
-	cmd := &cobra.Command{
+	return e.destroys(&cobra.Command{
 		Use:   "delete ID",
 		Short: "Delete a job for good",
 		Long:  `Deletes a job for good. Tasks under way keep the policy that they have.`,
 		Example: `  retryd job delete billing --dry-run
   retryd job delete billing --yes`,
 		Args: takes("ID"),
-	}
-	addConfirmFlags(cmd)
-	cmd.RunE = e.run(func(ctx context.Context, s *session, args []string) error {
-		c, err := s.client()
+	}, "Delete job %q for good?", func(ctx context.Context, s *session, c *client.Client, id string) error {
+		resp, err := c.Jobs().GetJob(ctx, &retryv1.GetJobRequest{Id: id})
 		if err != nil {
 			return err
 		}
-		if s.dryRun() {
-			resp, err := c.Jobs().GetJob(ctx, &retryv1.GetJobRequest{Id: args[0]})
-			if err != nil {
-				return err
-			}
-			return s.show(resp.GetJob(), func() error { return s.say("job %s: would be deleted", args[0]) })
-		}
-		if err := s.confirm(ctx, fmt.Sprintf("Delete job %q for good?", args[0])); err != nil {
-			return err
-		}
-		resp, err := c.Jobs().DeleteJob(ctx, &retryv1.DeleteJobRequest{Id: args[0]})
+		return s.show(resp.GetJob(), func() error { return s.say("job %s: would be deleted", id) })
+	}, func(ctx context.Context, s *session, c *client.Client, id string) error {
+		resp, err := c.Jobs().DeleteJob(ctx, &retryv1.DeleteJobRequest{Id: id})
 		if err != nil {
 			return err
 		}
-		return s.show(resp.GetJob(), func() error { return s.say("job %s: deleted", args[0]) })
+		return s.show(resp.GetJob(), func() error { return s.say("job %s: deleted", id) })
 	})
-	return cmd
 }

@@ -1,10 +1,41 @@
 package cli
 
 import (
+	"context"
 	"iter"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/retryd/retryd/client"
 )
+
+// lists makes a command list what the pages hold, by default up to the limit: for people
+// by the table, else by show.
+func lists[M proto.Message](
+	e *Env, cmd *cobra.Command, limit int,
+	pages func(ctx context.Context, c *client.Client, size int32) iter.Seq2[M, error],
+	show func(s *session, items []M, people func() error) error,
+	table func(s *session, items []M) error,
+) *cobra.Command {
+	most := addLimitFlag(cmd, limit)
+	cmd.RunE = e.call(func(ctx context.Context, s *session, c *client.Client, _ []string) error {
+		items, more, err := take(pages(ctx, c, pageSize(*most)), *most)
+		if err != nil {
+			return err
+		}
+		if err := show(s, items, func() error { return table(s, items) }); err != nil || !more {
+			return err
+		}
+		return s.note("these are the first %d; --limit 0 shows all", *most)
+	})
+	return cmd
+}
+
+// addNameFlag adds --filter to a command that lists resources.
+func addNameFlag(cmd *cobra.Command) *string {
+	return cmd.Flags().String("filter", "", "a part of the display name, in upper or lower case")
+}
 
 // addLimitFlag adds --limit, by default 0, which is all.
 func addLimitFlag(cmd *cobra.Command, limit int) *int {
@@ -13,7 +44,7 @@ func addLimitFlag(cmd *cobra.Command, limit int) *int {
 
 // take collects what the pages hold, up to the limit, and says whether there is
 // more. A limit of 0 is none.
-func take[T any](all iter.Seq2[*T, error], limit int) (items []*T, more bool, err error) {
+func take[T any](all iter.Seq2[T, error], limit int) (items []T, more bool, err error) {
 	if limit < 0 {
 		return nil, false, usagef("--limit is \"%d\": it must be 0, for all, or more", limit)
 	}
@@ -36,12 +67,4 @@ func pageSize(limit int) int32 {
 		return most
 	}
 	return int32(limit + 1) //nolint:gosec // at most 1,000
-}
-
-// noteMore tells people that a list goes on.
-func (s *session) noteMore(more bool, limit int) error {
-	if !more {
-		return nil
-	}
-	return s.note("these are the first %d; --limit 0 shows all", limit)
 }

@@ -3,10 +3,12 @@ package cli
 import (
 	"context"
 	"fmt"
+	"iter"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/retryd/retryd/client"
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 )
 
@@ -22,7 +24,6 @@ func newPolicyCommand(e *Env) *cobra.Command {
 }
 
 func newPolicyListCommand(e *Env) *cobra.Command {
-	var filter string
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the policies of a namespace",
@@ -33,29 +34,18 @@ printed in the form of the files that "policy apply" reads.`,
   retryd policy list -o yaml > policies.yaml`,
 		Args: takes(),
 	}
-	cmd.Flags().StringVar(&filter, "filter", "", "a part of the display name, in upper or lower case")
-	limit := addLimitFlag(cmd, 0)
-	cmd.RunE = e.run(func(ctx context.Context, s *session, _ []string) error {
-		c, err := s.client()
-		if err != nil {
-			return err
-		}
-		policies, more, err := take(c.AllPolicies(ctx, &retryv1.ListPoliciesRequest{Filter: filter, PageSize: pageSize(*limit)}), *limit)
-		if err != nil {
-			return err
-		}
-		if err := showFile(s, "policies", policies, func() error {
-			t := newTable("id", "name", "retries#", "schedule", "changed", "revision#+")
-			for _, p := range policies {
-				t.add(text(p.GetId()), text(p.GetDisplayName()), retriesOf(p), text(scheduleOf(p)), text(s.when(p.GetUpdateTime())), number(p.GetRevision()))
-			}
-			return s.table(t, "no policies")
-		}); err != nil {
-			return err
-		}
-		return s.noteMore(more, *limit)
-	})
-	return cmd
+	filter := addNameFlag(cmd)
+	return lists(e, cmd, 0, func(ctx context.Context, c *client.Client, size int32) iter.Seq2[*retryv1.Policy, error] {
+		return c.AllPolicies(ctx, &retryv1.ListPoliciesRequest{Filter: *filter, PageSize: size})
+	}, asFile[*retryv1.Policy]("policies"), policiesTable)
+}
+
+func policiesTable(s *session, policies []*retryv1.Policy) error {
+	t := newTable("id", "name", "retries#", "schedule", "changed", "revision#+")
+	for _, p := range policies {
+		t.add(text(p.GetId()), text(p.GetDisplayName()), retriesOf(p), text(scheduleOf(p)), text(s.when(p.GetUpdateTime())), number(p.GetRevision()))
+	}
+	return s.table(t, "no policies")
 }
 
 func newPolicyGetCommand(e *Env) *cobra.Command {
@@ -67,11 +57,7 @@ that "policy apply" reads.`,
 		Example: `  retryd policy get webhook
   retryd policy get webhook -o yaml > webhook.yaml`,
 		Args: takes("ID"),
-		RunE: e.run(func(ctx context.Context, s *session, args []string) error {
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
+		RunE: e.call(func(ctx context.Context, s *session, c *client.Client, args []string) error {
 			resp, err := c.Policies().GetPolicy(ctx, &retryv1.GetPolicyRequest{Id: args[0]})
 			if err != nil {
 				return err

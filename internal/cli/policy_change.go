@@ -32,11 +32,7 @@ A file is YAML with a list under the key "policies"; "policy get -o yaml" prints
 	}
 	files := addFilesFlag(cmd, "YAML file of policies, a directory of such files, or - for standard input; may be repeated")
 	addDryRunFlag(cmd)
-	cmd.RunE = e.run(func(ctx context.Context, s *session, _ []string) error {
-		c, err := s.client()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = e.call(func(ctx context.Context, s *session, c *client.Client, _ []string) error {
 		return policyKind(s, c.Policies()).apply(ctx, s, *files)
 	})
 	return cmd
@@ -88,7 +84,7 @@ func violationErrors(violations []policy.Violation) []error {
 }
 
 func newPolicyDeleteCommand(e *Env) *cobra.Command {
-	cmd := &cobra.Command{
+	return e.destroys(&cobra.Command{
 		Use:   "delete ID",
 		Short: "Delete a policy: new tasks and jobs are refused it",
 		Long: `Deletes a policy: it is gone from lists, and new tasks and jobs are refused it. It stays in force for
@@ -96,32 +92,19 @@ tasks under way, and "policy undelete" brings it back. One that jobs name cannot
 		Example: `  retryd policy delete webhook --dry-run
   retryd policy delete webhook --yes`,
 		Args: takes("ID"),
-	}
-	addConfirmFlags(cmd)
-	cmd.RunE = e.run(func(ctx context.Context, s *session, args []string) error {
-		c, err := s.client()
-		if err != nil {
-			return err
-		}
-		if s.dryRun() {
-			return s.dryDeletePolicy(ctx, c, args[0])
-		}
-		if err := s.confirm(ctx, fmt.Sprintf("Delete policy %q, so that new tasks are refused it?", args[0])); err != nil {
-			return err
-		}
-		resp, err := c.Policies().DeletePolicy(ctx, &retryv1.DeletePolicyRequest{Id: args[0]})
+	}, "Delete policy %q, so that new tasks are refused it?", dryDeletePolicy, func(ctx context.Context, s *session, c *client.Client, id string) error {
+		resp, err := c.Policies().DeletePolicy(ctx, &retryv1.DeletePolicyRequest{Id: id})
 		if err != nil {
 			return err
 		}
 		return s.show(resp.GetPolicy(), func() error {
-			return s.say("policy %s: deleted; retryd policy undelete %s brings it back", args[0], args[0])
+			return s.say("policy %s: deleted; retryd policy undelete %s brings it back", id, id)
 		})
 	})
-	return cmd
 }
 
 // dryDeletePolicy tells whether a policy could be deleted.
-func (s *session) dryDeletePolicy(ctx context.Context, c *client.Client, id string) error {
+func dryDeletePolicy(ctx context.Context, s *session, c *client.Client, id string) error {
 	resp, err := c.Policies().GetPolicy(ctx, &retryv1.GetPolicyRequest{Id: id})
 	if err != nil {
 		return err
@@ -165,11 +148,7 @@ func newPolicyUndeleteCommand(e *Env) *cobra.Command {
 		Short:   "Bring back a deleted policy as it was",
 		Example: `  retryd policy undelete webhook`,
 		Args:    takes("ID"),
-		RunE: e.run(func(ctx context.Context, s *session, args []string) error {
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
+		RunE: e.call(func(ctx context.Context, s *session, c *client.Client, args []string) error {
 			resp, err := c.Policies().UndeletePolicy(ctx, &retryv1.UndeletePolicyRequest{Id: args[0]})
 			if err != nil {
 				return err

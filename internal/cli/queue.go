@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/retryd/retryd/client"
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 )
 
@@ -29,22 +31,9 @@ tells for how long the first of them has. HEALTH is the worst of the metrics tha
   retryd queue list -o json`,
 		Args: takes(),
 	}
-	limit := addLimitFlag(cmd, 0)
-	cmd.RunE = e.run(func(ctx context.Context, s *session, _ []string) error {
-		c, err := s.client()
-		if err != nil {
-			return err
-		}
-		queues, more, err := take(c.AllQueues(ctx, &retryv1.ListQueuesRequest{PageSize: pageSize(*limit)}), *limit)
-		if err != nil {
-			return err
-		}
-		if err := showAll(s, queues, func() error { return queuesTable(s, queues) }); err != nil {
-			return err
-		}
-		return s.noteMore(more, *limit)
-	})
-	return cmd
+	return lists(e, cmd, 0, func(ctx context.Context, c *client.Client, size int32) iter.Seq2[*retryv1.Queue, error] {
+		return c.AllQueues(ctx, &retryv1.ListQueuesRequest{PageSize: size})
+	}, showAll, queuesTable)
 }
 
 func queuesTable(s *session, queues []*retryv1.Queue) error {
@@ -120,11 +109,7 @@ healthy, and how well it is. Without a name it shows the caller-driven tasks, wh
   retryd queue stats hooks -o yaml`,
 		Args: cobra.MaximumNArgs(1),
 	}
-	cmd.RunE = e.run(func(ctx context.Context, s *session, args []string) error {
-		c, err := s.client()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = e.call(func(ctx context.Context, s *session, c *client.Client, args []string) error {
 		resp, err := c.Queues().GetQueue(ctx, &retryv1.GetQueueRequest{Queue: strings.Join(args, "")})
 		if err != nil {
 			return err
@@ -237,11 +222,7 @@ func newQueueResumeCommand(e *Env) *cobra.Command {
 		Example: `  retryd queue resume hooks`,
 		Args:    takes("QUEUE"),
 	}
-	cmd.RunE = e.run(func(ctx context.Context, s *session, args []string) error {
-		c, err := s.client()
-		if err != nil {
-			return err
-		}
+	cmd.RunE = e.call(func(ctx context.Context, s *session, c *client.Client, args []string) error {
 		resp, err := c.Queues().ResumeQueue(ctx, &retryv1.ResumeQueueRequest{Queue: args[0]})
 		if err != nil {
 			return err

@@ -47,6 +47,19 @@ func (e *Env) run(do func(ctx context.Context, s *session, args []string) error)
 	}
 }
 
+// call is run for one that needs a client from its beginning on.
+func (e *Env) call(
+	do func(ctx context.Context, s *session, c *client.Client, args []string) error,
+) func(*cobra.Command, []string) error {
+	return e.run(func(ctx context.Context, s *session, args []string) error {
+		c, err := s.client()
+		if err != nil {
+			return err
+		}
+		return do(ctx, s, c, args)
+	})
+}
+
 // session reads the settings of a command, and tells everything that is wrong with
 // them.
 func (e *Env) session(cmd *cobra.Command) (*session, error) {

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"iter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/retryd/retryd/client"
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 )
 
@@ -32,31 +34,17 @@ tasks are looked at one by one.`,
 	f.addCondition(cmd)
 	f.addDead(cmd)
 	f.addState(cmd, retryv1.Task_STATE_SCHEDULED, retryv1.Task_STATE_LEASED, retryv1.Task_STATE_HELD, retryv1.Task_STATE_DEAD)
-	limit := addLimitFlag(cmd, defaultLimit)
-	cmd.RunE = e.run(func(ctx context.Context, s *session, _ []string) error {
-		return listTasks(ctx, s, &f, *limit, tasksTable)
-	})
-	return cmd
+	return listsTasks(e, cmd, &f, tasksTable)
 }
 
-// listTasks prints the tasks of a filter, for people by such a table.
-func listTasks(ctx context.Context, s *session, f *filter, limit int, people func(*session, []*retryv1.Task) error) error {
-	c, err := s.client()
-	if err != nil {
-		return err
-	}
-	tasks, more, err := take(c.AllTasks(ctx, &retryv1.ListTasksRequest{
-		State: f.state.value, Queue: f.queue, Condition: f.condition, Fingerprint: f.fingerprint, Group: f.group,
-		Policy: f.policy, Job: f.job, Environment: f.environment, DeadReason: f.reason.value,
-		PageSize: pageSize(limit),
-	}), limit)
-	if err != nil {
-		return err
-	}
-	if err := showAll(s, tasks, func() error { return people(s, tasks) }); err != nil {
-		return err
-	}
-	return s.noteMore(more, limit)
+// listsTasks makes a command list the tasks of a filter, for people by such a table.
+func listsTasks(e *Env, cmd *cobra.Command, f *filter, table func(*session, []*retryv1.Task) error) *cobra.Command {
+	return lists(e, cmd, defaultLimit, func(ctx context.Context, c *client.Client, size int32) iter.Seq2[*retryv1.Task, error] {
+		return c.AllTasks(ctx, &retryv1.ListTasksRequest{
+			State: f.state.value, Queue: f.queue, Condition: f.condition, Fingerprint: f.fingerprint, Group: f.group,
+			Policy: f.policy, Job: f.job, Environment: f.environment, DeadReason: f.reason.value, PageSize: size,
+		})
+	}, showAll, table)
 }
 
 func tasksTable(s *session, tasks []*retryv1.Task) error {
