@@ -168,10 +168,14 @@ func (s *Sentinels) AwaitMaster(ctx context.Context, server *Server) error {
 	return nil
 }
 
+// electTimeout is how long Sentinels may take to agree. One that a busy disk or machine has
+// held up for 2 s does nothing for 30 s, by its own rules (TILT).
+const electTimeout = time.Minute
+
 // AwaitOther waits until all Sentinels agree on a master other than the one given,
 // and returns it.
 func (s *Sentinels) AwaitOther(ctx context.Context, than *Server) (*Server, error) {
-	for deadline := time.Now().Add(startTimeout); ; {
+	for deadline := time.Now().Add(electTimeout); ; {
 		heirs := make(map[*Server]int)
 		for _, one := range s.Watchers {
 			got, err := one.Command(ctx, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", MasterName)
@@ -190,7 +194,7 @@ func (s *Sentinels) AwaitOther(ctx context.Context, than *Server) (*Server, erro
 			}
 		}
 		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("the sentinels agree on no other master within %s", startTimeout)
+			return nil, fmt.Errorf("the sentinels agree on no other master within %s", electTimeout)
 		}
 		<-time.After(10 * time.Millisecond)
 	}
