@@ -134,17 +134,35 @@ func (d *dispatcher) dealHands(hands []*hand) []*dealt {
 	return claims
 }
 
-// maxPassedBy is how many attempts may be dealt to others, time and again single ones,
-// before a backlog gets its turn.
+// maxPassedBy is how many attempts of a namespace's queues and shards without a backlog may
+// be dealt before one with a backlog has its turn. After that backlogs have a part of the
+// credit of which they make up for as many, however little of it is free at a time: a share
+// for every maxPassedBy.
 const maxPassedBy = 200
+
+// passedBy are the backlogs whose turn it is though single attempts would take all credit:
+// of each namespace the one that has waited longest.
+func passedBy(hands []*hand) []*hand {
+	var longest []*hand
+	for _, h := range hands {
+		if !h.isBacklog() || h.q.namespace.passed <= maxPassedBy {
+			continue
+		}
+		i := slices.IndexFunc(longest, func(o *hand) bool { return o.q.namespace == h.q.namespace })
+		switch {
+		case i < 0:
+			longest = append(longest, h)
+		case h.dealtAt < longest[i].dealtAt:
+			longest[i] = h
+		}
+	}
+	return longest
+}
 
 // dealOut deals to hands for as long as there is credit.
 func (d *dispatcher) dealOut(hands []*hand) {
-	if i := slices.IndexFunc(hands, (*hand).isBacklog); i >= 0 {
-		h := hands[i] // of all backlogs it has waited longest
-		if len(h.picks) == 0 && d.dealings-h.q.lastDealt() > maxPassedBy {
-			d.give(h, h.share())
-		}
+	for _, h := range passedBy(hands) {
+		d.give(h, h.share())
 	}
 	// What may be a single attempt comes before a backlog, of which the little that there
 	// is credit for is taken in few claims.
@@ -202,6 +220,7 @@ func (d *dispatcher) give(h *hand, n int) bool {
 		d.dealings++
 		h.q.shards[h.shard].dealtAt = d.dealings
 		d.gave(h.q.namespace)
+		h.q.namespace.passes(h)
 	}
 	return true
 }

@@ -25,6 +25,9 @@ type namespaceTurn struct {
 	// many more it is given before the others have had theirs.
 	room int64
 	part int
+	// passed is how many attempts have been dealt to hands without a backlog and not yet
+	// been made up for by those dealt to backlogs.
+	passed int
 	// use is what is known of its use of its quota, nil where it has none.
 	use *namespaceUse
 }
@@ -61,6 +64,16 @@ func (d *dispatcher) gave(n *namespaceTurn) {
 	if n.use != nil {
 		n.use.leases.reserved.Add(1)
 	}
+}
+
+// passes notes that one was dealt to a hand: past the backlogs, or to one.
+func (n *namespaceTurn) passes(h *hand) {
+	if h.isBacklog() {
+		n.passed = max(0, n.passed-maxPassedBy/backlogShare)
+		return
+	}
+	// What has gone by while there was no backlog is not to be made up for.
+	n.passed = min(n.passed+1, maxPassedBy+1)
 }
 
 // handsOf are the hands of queues that have something due. Of a namespace that has it in

@@ -295,3 +295,75 @@ func TestSinglesDoNotStarveABacklog(t *testing.T) {
 		}
 	})
 }
+
+// TestShardsWithSinglesDoNotStarveOneWithABacklog has one attempt due at any time in each
+// of two shards of a queue, and several in the third: they have their turn nevertheless.
+func TestShardsWithSinglesDoNotStarveOneWithABacklog(t *testing.T) {
+	inWorld(t, func(w *world) {
+		n := 0
+		single := func(shard int) {
+			for {
+				id := fmt.Sprint("task", n)
+				n++
+				if scheduler.ShardOf(scheduler.TaskKey{Namespace: "ns", ID: id}, 3) == shard {
+					w.report(failure(id, by("now")))
+					return
+				}
+			}
+		}
+		for range 10 {
+			single(0)
+		}
+		single(1)
+		single(2)
+		w.pass(time.Millisecond)
+		sub := w.worker(1)
+		of := make(map[int]int)
+		for range 2_000 {
+			d := w.next(sub)
+			shard := scheduler.ShardOf(d.Task.Key, 3)
+			if of[shard]++; shard != 0 {
+				single(shard)
+			}
+			w.report(success("", with(d)))
+		}
+		if of[0] != 10 {
+			t.Errorf("of 2,000 attempts %v were of each shard, want all 10 of the first", of)
+		}
+	})
+}
+
+// TestBacklogsDoNotStarveASingle has so many backlogs that the first is passed by again
+// before the last has had its turn: what falls due in another queue does not wait until
+// they are done.
+func TestBacklogsDoNotStarveASingle(t *testing.T) {
+	inWorld(t, func(w *world) {
+		const credit, backlogs, each = 20, 15, 1000
+		queues := []string{"quiet"}
+		for i := range backlogs {
+			queues = append(queues, fmt.Sprint("q", i, "-"))
+			w.backlog(queues[i+1], each)
+		}
+		sub := w.worker(credit, func(o *scheduler.SubscribeOptions) { o.Queues = queues })
+		const after = 2_000
+		for taken := 0; taken < backlogs*each; {
+			if taken == after {
+				w.report(failure("single", by("now"), in("quiet")))
+			}
+			var done []scheduler.Report
+			for range credit {
+				d := w.next(sub)
+				done = append(done, success("", with(d)))
+				if taken++; d.Task.Spec.Queue != "quiet" {
+					continue
+				}
+				if late := taken - after; late > 10*credit {
+					t.Errorf("it came behind %d others", late)
+				}
+				return
+			}
+			w.s.ReportBatch(w.ctx, done)
+		}
+		t.Error("it has not come before all others")
+	})
+}
