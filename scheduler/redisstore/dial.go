@@ -3,6 +3,7 @@ package redisstore
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -66,6 +67,13 @@ func (d *dialer) connect(ctx context.Context, network, addr string) (net.Conn, e
 	conn, err := d.dial(ctx, network, addr)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if errors.Is(ctx.Err(), context.Canceled) {
+		// It tells of whoever has left, and nothing of the server.
+		if err != nil {
+			return deadConn{err}, nil
+		}
+		return conn, nil
+	}
 	if err != nil {
 		d.failed[addr] = &failedDial{err: err, at: time.Now()}
 		return deadConn{err}, nil

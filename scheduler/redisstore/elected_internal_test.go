@@ -37,3 +37,30 @@ func TestWithoutSentinelsNobodyIsAsked(t *testing.T) {
 	t.Parallel()
 	new(elected).ask(t.Context())
 }
+
+// TestCallerThatLeavesWhileSentinelsAreAsked leaves in the middle of the dial: others are
+// not told, as if the server were away, that they had left.
+func TestCallerThatLeavesWhileSentinelsAreAsked(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		defer theirs.Close()
+		d := &dialer{failed: make(map[string]*failedDial), dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			select {
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-time.After(10 * time.Millisecond):
+				return ours, nil
+			}
+		}}
+		e := elected{dial: d.connect}
+		ctx, leave := context.WithTimeout(t.Context(), time.Hour)
+		time.AfterFunc(5*time.Millisecond, leave)
+		e.ask(ctx)
+		conn, err := d.connect(t.Context(), "tcp", "")
+		if dead, ok := conn.(deadConn); ok || err != nil {
+			t.Errorf("another's dial right after: %v, %v, want a connection", dead.err, err)
+		}
+	})
+}
