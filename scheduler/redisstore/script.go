@@ -204,10 +204,28 @@ func (s *Store) runPatiently(ctx context.Context, calls []*call) {
 	if s.confirms() {
 		patience += confirmTime
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	s.atEachNode(ctx, calls, func(_ redis.UniversalClient, part []*call) { s.run(ctx, part...) })
+	s.atEachNode(ctx, calls, func(_ redis.UniversalClient, part []*call) {
+		for len(part) > 0 {
+			some := part[:min(len(part), maxPatiently)]
+			part = part[len(some):]
+			ctx, cancel := context.WithTimeout(ctx, patience)
+			s.run(ctx, some...)
+			late := ctx.Err() != nil
+			cancel()
+			if !late {
+				continue
+			}
+			for _, c := range part {
+				c.err = s.failure("script "+c.script.name, context.DeadlineExceeded)
+			}
+			return
+		}
+	})
 }
+
+// maxPatiently is how many calls have one patience together. Of more, a node that is well
+// would answer none in time, and none of their repeats.
+const maxPatiently = 500
 
 // runAt runs the calls in one pipeline to a server, or to whichever each belongs to.
 // A script that the server has forgotten is sent again with its text, which a
