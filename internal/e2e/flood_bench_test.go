@@ -81,6 +81,7 @@ func flood(b *testing.B, spec floodSpec, lasting time.Duration) (alone, flooded 
 		mu.Lock()
 		late = nil
 		mu.Unlock()
+		// It ends when each report's attempt has come.
 		var reports []time.Duration
 		tick := time.NewTicker(20 * time.Millisecond)
 		defer tick.Stop()
@@ -93,6 +94,12 @@ func flood(b *testing.B, spec floodSpec, lasting time.Duration) (alone, flooded 
 			reports = append(reports, time.Since(from))
 		}
 		slices.Sort(reports)
+		for handed := 0; handed < len(reports); {
+			<-tick.C
+			mu.Lock()
+			handed = len(late)
+			mu.Unlock()
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		return quietness{slices.Sorted(slices.Values(late)), reports}

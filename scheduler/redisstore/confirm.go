@@ -269,6 +269,7 @@ func (s *Store) atEachNode(ctx context.Context, calls []*call, run func(client r
 		run(client, part)
 		if slices.ContainsFunc(part, func(c *call) bool { return isUnavailable(c.err) }) {
 			s.relocate(ctx)
+			s.greeter.greet(client)
 		}
 	}
 	var wg sync.WaitGroup

@@ -9,10 +9,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// elected has the client ask its Sentinels which server is the primary. They tell by
-// themselves once all replicas follow the new one, which is a second or more after it
-// has taken over; whoever asks is told at once. Until then the old one takes writes that
-// its replicas, on their way to the new one, no longer confirm, and that are lost.
+// elected has the client ask its Sentinel, the one of all that it goes by, which server is
+// the primary. It tells by itself once all replicas follow the new one, which is a second or
+// more after it has taken over; whoever asks is told at once. Until then the old one takes
+// writes that its replicas, on their way to the new one, no longer confirm, and that are
+// lost.
 type elected struct {
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
@@ -21,9 +22,10 @@ type elected struct {
 }
 
 const (
-	// askPause is how long after Sentinels were asked they are asked again.
-	askPause = 50 * time.Millisecond
-	// askTime is how long they may take.
+	// askPause is how long after it was asked it is asked again. Each time costs a connection
+	// to the primary, for as long as there are too few replicas.
+	askPause = 100 * time.Millisecond
+	// askTime is how long it may take.
 	askTime = 200 * time.Millisecond
 )
 
@@ -34,7 +36,7 @@ func (e *elected) follow(client redis.UniversalClient) {
 	}
 }
 
-// ask asks, unless there are no Sentinels or they have been asked just now. Where another
+// ask asks, unless there is no Sentinel or it has been asked just now. Where another
 // server is the primary, the client leaves the old one, with all its connections.
 func (e *elected) ask(ctx context.Context) {
 	if e.dial == nil {

@@ -101,13 +101,14 @@ func (s *Store) pipelinedByNode(ctx context.Context, n int, key func(i int) stri
 	ctx, cancel := context.WithTimeout(ctx, nodePatience)
 	defer cancel()
 	var wg sync.WaitGroup
-	for _, part := range parts {
+	for client, part := range parts {
 		wg.Go(func() {
 			s.pipelined(ctx, len(part), func(pipe redis.Pipeliner, n int) { add(pipe, part[n]) })
+			if ctx.Err() != nil && client != nil {
+				s.relocate(ctx)
+				s.greeter.greet(client)
+			}
 		})
 	}
 	wg.Wait()
-	if ctx.Err() != nil {
-		s.relocate(ctx)
-	}
 }

@@ -19,20 +19,27 @@ func (s *Store) relocate(ctx context.Context) {
 // slotsHook bounds how long a node of a Cluster may take to tell which has what. Of
 // nodes asked in turn the client forgets none that hangs, and waits for each in the time
 // in which others would have told it that another is in its place.
-type slotsHook struct{}
+type slotsHook struct {
+	// greet greets the node.
+	greet func()
+}
 
 // slotsPatience is many times what the answer takes.
 const slotsPatience = 250 * time.Millisecond
 
 // ProcessHook implements [redis.Hook].
-func (slotsHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (h slotsHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if cmd.FullName() != "cluster slots" {
 			return next(ctx, cmd)
 		}
 		ctx, cancel := context.WithTimeout(ctx, slotsPatience)
 		defer cancel()
-		return next(ctx, cmd)
+		err := next(ctx, cmd)
+		if ctx.Err() != nil {
+			h.greet()
+		}
+		return err
 	}
 }
 

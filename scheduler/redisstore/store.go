@@ -33,6 +33,7 @@ type Store struct {
 
 	groups  []group
 	senders sync.WaitGroup
+	greeter *greeter
 
 	// readTimeout bounds how long an answer may take.
 	readTimeout time.Duration
@@ -142,7 +143,8 @@ func New(cfg Config) (*Store, error) {
 	s.hintChannel = s.keys.hints()
 	_, _ = rand.Read(s.id[:]) // never fails
 	redis.SetLogger(clientLog{cfg.Log})
-	s.client = target.connect(&s.scripts)
+	s.greeter = newGreeter()
+	s.client = target.connect(&s.scripts, s.greeter)
 	if target.master != "" {
 		s.elected.follow(s.client)
 	}
@@ -164,6 +166,7 @@ func (l clientLog) Printf(ctx context.Context, format string, v ...any) {
 // may be called from then on.
 func (s *Store) Close() error {
 	s.senders.Wait()
+	s.greeter.close()
 	return s.client.Close()
 }
 

@@ -157,8 +157,9 @@ func withPort(addr, port string) (string, error) {
 	return net.JoinHostPort(host, p), nil
 }
 
-// connect returns a client, which connects when it is first used.
-func (t *Target) connect(scripts *scripts) redis.UniversalClient {
+// connect returns a client, which connects when it is first used. Nodes of a Cluster that
+// are too slow for that are greeted aside.
+func (t *Target) connect(scripts *scripts, aside *greeter) redis.UniversalClient {
 	o := *t.opts
 	// A timed-out script may have run: only the engine, which knows its operation
 	// ids, may repeat it.
@@ -189,7 +190,7 @@ func (t *Target) connect(scripts *scripts) redis.UniversalClient {
 	u := t.universal(&o)
 	if t.cluster {
 		cluster := redis.NewClusterClient(u.Cluster())
-		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(slotsHook{}) })
+		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(slotsHook{func() { aside.greet(node) }}) })
 		return cluster
 	}
 	return redis.NewFailoverClient(u.Failover())
