@@ -44,8 +44,7 @@ func TestCallerThatLeavesWhileSentinelsAreAsked(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
-		defer ours.Close()
-		defer theirs.Close()
+		defer func() { _, _ = ours.Close(), theirs.Close() }()
 		d := &dialer{failed: make(map[string]*failedDial), dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			select {
 			case <-ctx.Done():

@@ -28,7 +28,7 @@ const greetTime = 3 * time.Second
 
 func newGreeter() *greeter {
 	g := &greeter{under: make(map[redis.UniversalClient]bool)}
-	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.ctx, g.cancel = context.WithCancel(context.Background()) //nolint:forbidigo // none of its callers waits for it
 	return g
 }
 
