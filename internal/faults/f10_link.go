@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"strings"
 
@@ -29,8 +28,9 @@ const nowhere = "02:00:00:00:00:01"
 // newLink makes one, which ends with close. It fails with a cannotError where it may
 // not, as it takes the rights of root and a kernel that knows namespaces.
 func newLink(ctx context.Context) (*link, error) {
-	name := fmt.Sprintf("faults%d", os.Getpid())
-	net := fmt.Sprintf("10.213.%d.", rand.IntN(256)) //nolint:gosec // any will do
+	// A namespace that is gone keeps the name of its link for a while.
+	name := fmt.Sprintf("faults%06x", rand.IntN(1<<24)) //nolint:gosec // any that is free will do
+	net := fmt.Sprintf("10.213.%d.", rand.IntN(256))    //nolint:gosec // any will do
 	l := &link{space: name, ends: [2]string{name + "h", name + "f"}, ips: [2]string{net + "1", net + "2"}}
 	for _, args := range []string{
 		"netns add " + name,
