@@ -15,6 +15,14 @@ const (
 	// before it is closed: a call that is begun and reset over and over costs its
 	// client nothing.
 	maxTakenBack = 1000
+	// maxCrumbs is how many frames more than messages may come by a connection within
+	// a second, of frames with next to nothing in them, before it is closed: each
+	// takes as long as one that is full. Clients send a message in one frame, cut it
+	// where they may send no more for now, and may send the 5 bytes before it by
+	// themselves. Each message that is received makes up for one frame, so that none
+	// add up however fast messages come, and 5 on each of a connection's 1,000 calls
+	// may wait to be received.
+	maxCrumbs = 5 * maxStreams
 	// maxUnfinished is how many bytes of messages that have not come to their ends
 	// the server holds. Beyond it, the host that has most of them loses the
 	// connection that has most.
@@ -81,7 +89,8 @@ func (l *boundedListener) admit(conn net.Conn) *boundedConn {
 	c := &boundedConn{Conn: conn, from: l, opened: time.Now(), hostName: name, host: h}
 	h.conns[c] = struct{}{}
 	l.open++
-	c.takenBackAt.Store(time.Now().UnixNano())
+	c.takenBackAt.Store(c.opened.UnixNano())
+	c.account.crumbsAt = c.opened
 	return c
 }
 

@@ -5,11 +5,20 @@ const (
 	prefaceBytes = 24
 	// frameHeadBytes is how long the head of a frame is.
 	frameHeadBytes = 9
-	// dataFrame is the type of the frames that messages come in.
+	// dataFrame is the type of the frames that messages come in, and these are its
+	// flags: endStream ends a call's side, padded says that padding follows what is in
+	// it, as much as its first byte says.
 	dataFrame = 0
+	endStream = 0x1
+	padded    = 0x8
 	// tinyFrame is how many bytes of memory keeping a frame takes, more or less, in
 	// addition to what is in it.
 	tinyFrame = 64
+	// crumb is the number of bytes below which a frame that does not end its stream
+	// is one of those that a connection may not have too many of; see maxCrumbs. It
+	// is less than the smallest outcome or extension of a lease, which is 39 bytes: 30
+	// of the token, 4 around it, and 5 of gRPC.
+	crumb = 32
 )
 
 // frames reads along what a client sends, as far as it must to know which bytes
@@ -21,6 +30,8 @@ type frames struct {
 	// message's.
 	left int
 	data bool
+	// padded is whether the next byte says how much of it is padding.
+	padded bool
 	// head is that of the next frame, as far as it has come.
 	head [frameHeadBytes]byte
 	have int
@@ -30,11 +41,17 @@ type frames struct {
 func newFrames() frames { return frames{left: prefaceBytes} }
 
 // read goes on by what has come and returns how many bytes of it are messages',
-// and how many tiny frames of messages began in it.
-func (f *frames) read(p []byte) (bytes, tiny int) {
+// and how many tiny frames and how many crumbs of messages began in it.
+func (f *frames) read(p []byte) (bytes, tiny, crumbs int) {
 	for len(p) > 0 {
 		if f.left > 0 {
 			n := min(len(p), f.left)
+			if f.padded {
+				f.padded = false
+				if f.left-1-int(p[0]) < crumb {
+					crumbs++
+				}
+			}
 			if f.data {
 				bytes += n
 			}
@@ -53,6 +70,11 @@ func (f *frames) read(p []byte) (bytes, tiny int) {
 		if f.data && f.left > 0 && f.left < tinyFrame {
 			tiny++
 		}
+		if f.data && f.head[4]&endStream == 0 {
+			if f.padded = f.head[4]&padded != 0 && f.left > 0; !f.padded && f.left < crumb {
+				crumbs++
+			}
+		}
 	}
-	return bytes, tiny
+	return bytes, tiny, crumbs
 }

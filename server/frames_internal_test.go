@@ -24,23 +24,36 @@ func TestFrames(t *testing.T) {
 		out.WriteData(1, true, nil),
 		out.WriteData(3, true, make([]byte, tinyFrame)),
 		out.WriteData(5, true, make([]byte, tinyFrame-1)),
+		out.WriteData(7, false, nil),
+		out.WriteData(7, false, make([]byte, crumb-1)),
+		out.WriteData(7, false, make([]byte, crumb)),
+		// Padding is nothing that is in a frame.
+		out.WriteDataPadded(7, false, make([]byte, crumb-1), make([]byte, 255)),
+		out.WriteDataPadded(7, false, make([]byte, crumb), make([]byte, 255)),
+		out.WriteDataPadded(7, true, make([]byte, 1), make([]byte, 255)),
+		out.WriteData(9, true, make([]byte, 1)),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	const want, wantTiny = 1<<14 + 3 + tinyFrame + tinyFrame - 1, 2
+	const (
+		want = 1<<14 + 3 + tinyFrame + tinyFrame - 1 + crumb - 1 + crumb +
+			(1 + crumb - 1 + 255) + (1 + crumb + 255) + (1 + 1 + 255) + 1
+		wantTiny, wantCrumbs = 5, 4
+	)
 	for _, size := range []int{1, 2, 7, 8, 9, 10, 100, sent.Len()} {
 		f := newFrames()
-		var got, gotTiny int
+		var got, gotTiny, gotCrumbs int
 		for p := sent.Bytes(); len(p) > 0; {
 			n := min(size, len(p))
-			bytes, tiny := f.read(p[:n])
-			got, gotTiny = got+bytes, gotTiny+tiny
+			bytes, tiny, crumbs := f.read(p[:n])
+			got, gotTiny, gotCrumbs = got+bytes, gotTiny+tiny, gotCrumbs+crumbs
 			p = p[n:]
 		}
-		if got != want || gotTiny != wantTiny {
-			t.Errorf("read %d bytes at a time: %d bytes of messages, %d tiny frames; want %d and %d", size, got, gotTiny, want, wantTiny)
+		if got != want || gotTiny != wantTiny || gotCrumbs != wantCrumbs {
+			t.Errorf("read %d bytes at a time: %d bytes of messages, %d tiny frames, %d crumbs; want %d, %d and %d",
+				size, got, gotTiny, gotCrumbs, want, wantTiny, wantCrumbs)
 		}
 	}
 }

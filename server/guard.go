@@ -27,7 +27,7 @@ type Counters struct {
 	// RefusedConnections were one too many.
 	RefusedConnections int64
 	// AbusedConnections were closed for what came by them: more unfinished messages
-	// than there is room for, or calls taken back by the thousand.
+	// than there is room for, or calls taken back or tiny frames by the thousand.
 	AbusedConnections int64
 	// RefusedStreams were one too many.
 	RefusedStreams int64
