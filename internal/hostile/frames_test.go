@@ -30,7 +30,8 @@ func frameAttacks() []attack {
 			_, err := c.Write(bytes.Repeat([]byte(secret), 1000))
 			return err
 		})},
-		{name: "bodies in frames of one byte", run: flood(tinyFrames)},
+		{name: "bodies in frames of one byte", run: flood(tinyFrames(1))},
+		{name: "bodies in frames of 32 bytes", slows: true, run: flood(tinyFrames(32))},
 	}
 }
 
@@ -80,24 +81,26 @@ func reset(method string) func(c *raw) error {
 }
 
 // tinyFrames begins a call whose message never ends, and comes in frames of which
-// each takes far more memory than what is in it.
-func tinyFrames(c *raw) error {
-	const size, most = 500_000, 60_000 // that many may come before the server asks for more
-	id := c.next
-	c.next += 2
-	var sent bytes.Buffer
-	out := http2.NewFramer(&sent, nil)
-	err := out.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.headers(retryv1.RetryService_BatchReport_FullMethodName), EndHeaders: true})
-	if err == nil {
-		err = out.WriteData(id, false, binary.BigEndian.AppendUint32([]byte{0}, size))
+// each takes far more time and memory than what is in it.
+func tinyFrames(each int) func(c *raw) error {
+	const size, most = 500_000, 60_000 // that much may come before the server asks for more
+	return func(c *raw) error {
+		id := c.next
+		c.next += 2
+		var sent bytes.Buffer
+		out := http2.NewFramer(&sent, nil)
+		err := out.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.headers(retryv1.RetryService_BatchReport_FullMethodName), EndHeaders: true})
+		if err == nil {
+			err = out.WriteData(id, false, binary.BigEndian.AppendUint32([]byte{0}, size))
+		}
+		for n := 0; err == nil && n < most; n += each {
+			err = out.WriteData(id, false, make([]byte, each))
+		}
+		if err == nil {
+			_, err = c.Write(sent.Bytes())
+		}
+		return err
 	}
-	for n := 0; err == nil && n < most; n++ {
-		err = out.WriteData(id, false, []byte{0})
-	}
-	if err == nil {
-		_, err = c.Write(sent.Bytes())
-	}
-	return err
 }
 
 // hugeHeaders begins a call with 1 MiB of headers.
