@@ -45,22 +45,25 @@ func (d *dispatcher) deal() (claims []*dealt, wakeMS int64) {
 			signal(d.wake)
 			continue
 		}
-		open := q.namespace.room > 0 && q.open()
+		open, wanted := q.namespace.room > 0 && q.open(), false
 		for shard := range q.shards {
 			sh := &q.shards[shard]
 			switch {
 			case sh.unsure != nil:
 				claims = append(claims, sh.unsure)
-				busy[q] = true
+				wanted = true
 			case sh.headMS == 0 || !open:
 			case sh.headMS <= nowMS:
 				if len(due) == 0 || due[len(due)-1] != q {
 					due = append(due, q)
 				}
-				busy[q] = true
+				wanted = true
 			default:
 				wakeMS = min(wakeMS, sh.headMS)
 			}
+		}
+		if wanted {
+			busy[q] = true
 		}
 	}
 	d.answerWaiters(func(q *queue) bool { return busy[q] })

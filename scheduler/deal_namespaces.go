@@ -77,18 +77,36 @@ func (n *namespaceTurn) passes(h *hand) {
 }
 
 // handsOf are the hands of queues that have something due. Of a namespace that has it in
-// more queues than a round has hands, those are left out that were dealt to last: there is
-// no hand for them, and to put thousands in order takes longer than to claim.
+// more queues and shards than a round has hands, those are left out that were dealt to
+// last: there is no hand for them, and to put thousands in order takes longer than to
+// claim.
 func (d *dispatcher) handsOf(due []*queue, nowMS int64) []*hand {
-	if len(d.namespaces) > 1 {
+	bounded := len(d.namespaces) > 1
+	queues := make(map[*namespaceTurn]int)
+	if bounded {
 		due = longestWaiting(due)
+		for _, q := range due {
+			queues[q.namespace]++
+		}
 	}
 	var hands []*hand
+	var shards []int
 	for _, q := range due {
+		shards = shards[:0]
 		for shard := range q.shards {
 			if sh := &q.shards[shard]; sh.unsure == nil && sh.headMS != 0 && sh.headMS <= nowMS {
-				hands = append(hands, &hand{q: q, shard: shard, dealtAt: sh.dealtAt})
+				shards = append(shards, shard)
 			}
+		}
+		if bounded {
+			// A queue's second hand comes after the first of all others.
+			if most := (maxHands + queues[q.namespace] - 1) / queues[q.namespace]; len(shards) > most {
+				slices.SortFunc(shards, func(a, b int) int { return cmp.Compare(q.shards[a].dealtAt, q.shards[b].dealtAt) })
+				shards = shards[:most]
+			}
+		}
+		for _, shard := range shards {
+			hands = append(hands, &hand{q: q, shard: shard, dealtAt: q.shards[shard].dealtAt})
 		}
 	}
 	return hands
