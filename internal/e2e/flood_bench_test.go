@@ -63,7 +63,9 @@ func (q *quietness) tell(b *testing.B, when string) {
 func flood(b *testing.B, spec floodSpec, lasting time.Duration) (alone, flooded quietness, handled float64) {
 	b.Helper()
 	spec.Addr = freeAddr(b)
-	server := docstest.StartProcess(b, b.TempDir(), nil, retryd(b), "serve", "--listen="+spec.Addr, "--admin-listen=", "--redis-url="+redistest.Start(b).URL())
+	// What it logs is kept by this process, which is to have time for its worker.
+	server := docstest.StartProcess(b, b.TempDir(), nil, retryd(b), "serve", "--listen="+spec.Addr, "--admin-listen=",
+		"--log-decisions=false", "--redis-url="+redistest.Start(b).URL())
 	server.AwaitLog("word that it serves", func(text string) bool { return strings.Contains(text, "redis can be used: serving") })
 	quiet := dialFlooded(b, spec.Addr, "quiet")
 	createPolicy(b, quiet, "at", 100*time.Millisecond)
