@@ -103,6 +103,25 @@ func TestStoreThatStaysAwayIsUnavailable(t *testing.T) {
 	})
 }
 
+func TestRepeatsAreBounded(t *testing.T) {
+	inFlakyWorld(t, func(w *world, f *flaky) {
+		const repeats = 250 * time.Millisecond
+		ctx, cancel := context.WithTimeout(w.ctx, 5*time.Second)
+		defer cancel()
+		f.miss.Store(1000)
+		start := time.Now()
+		_, err := w.s.Report(scheduler.WithRepeats(ctx, repeats), failure("a"))
+		kindOf(t, err, scheduler.KindUnavailable)
+		if took := time.Since(start); took > repeats || took < repeats/4 {
+			t.Errorf("it gave up after %s, with %s for repeats", took, repeats)
+		}
+		f.miss.Store(2)
+		if _, err := w.s.Report(scheduler.WithRepeats(ctx, repeats), failure("a")); err != nil {
+			t.Errorf("a store that was away for a moment: %v", err)
+		}
+	})
+}
+
 func TestLostReplyOfAClaimLosesNothing(t *testing.T) {
 	inFlakyWorld(t, func(w *world, f *flaky) {
 		w.within(time.Hour)

@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/retryd/retryd/client"
@@ -130,6 +130,8 @@ func flood(b *testing.B, spec floodSpec, lasting time.Duration) (alone, flooded 
 	before := total()
 	flooded = measure()
 	handled = float64(total()-before) / lasting.Seconds()
+	lines := strings.Count(p.Stdout(), "\n")
+	p.Await("word that the flood goes on", func(stdout string) bool { return strings.Count(stdout, "\n") > lines })
 	return alone, flooded, handled
 }
 
@@ -191,8 +193,7 @@ func (f *floodSpec) run(ctx context.Context) error {
 		}
 	}
 	var handled atomic.Int64
-	var wg sync.WaitGroup
-	errs := make(chan error, 3)
+	g, ctx := errgroup.WithContext(ctx)
 	for at := 0; at < queues; at += 100 {
 		var names []string
 		for k := range 100 {
@@ -206,8 +207,8 @@ func (f *floodSpec) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		wg.Go(func() {
-			errs <- w.Run(ctx, func(context.Context, *client.Attempt) error {
+		g.Go(func() error {
+			return w.Run(ctx, func(context.Context, *client.Attempt) error {
 				if f.Handling > 0 {
 					<-time.After(f.Handling)
 				}
@@ -216,28 +217,29 @@ func (f *floodSpec) run(ctx context.Context) error {
 			})
 		})
 	}
-	wg.Go(func() {
+	g.Go(func() error {
 		for ctx.Err() == nil {
 			if err := report(100); err != nil && ctx.Err() == nil {
-				errs <- err
-				return
-			}
-		}
-		errs <- nil
-	})
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-		case <-tick.C:
-			if _, err := fmt.Fprintln(os.Stdout, handled.Load()); err != nil {
 				return err
 			}
 		}
-	}
-	wg.Wait()
-	return errors.Join(<-errs, <-errs, <-errs)
+		return nil
+	})
+	g.Go(func() error {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+				if _, err := fmt.Fprintln(os.Stdout, handled.Load()); err != nil {
+					return err
+				}
+			}
+		}
+	})
+	return g.Wait()
 }
 
 func openFlooded(addr, namespace string) (*client.Client, error) {

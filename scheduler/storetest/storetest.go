@@ -32,6 +32,7 @@ func Exercise(t *testing.T, newStore NewStore) {
 		{"index", indexTests},
 		{"browse", browseTests},
 		{"queue", queueTests},
+		{"counts", countTests},
 		{"pause", pauseTests},
 		{"group", groupTests},
 		{"policy", policyTests},
