@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -149,11 +150,14 @@ func (s *site) fail(queue, id, policy string) *retryv1.ReportFailureResponse {
 	return resp
 }
 
-// worker is a stream opened on some queues.
+// worker is a stream opened on some queues. Attempts and the results of
+// outcomes come in no order between them: what comes while the other is waited
+// for is set aside.
 type worker struct {
 	t      testing.TB
 	stream retryv1.RetryService_SubscribeClient
 	cancel context.CancelFunc
+	aside  []*retryv1.SubscribeResponse
 }
 
 func (s *site) open(client retryv1.RetryServiceClient, open *retryv1.Open) *worker {
@@ -176,31 +180,41 @@ func (w *worker) send(msg *retryv1.SubscribeRequest) {
 	}
 }
 
+// recv is the next message as it comes, or the first that was set aside.
 func (w *worker) recv() *retryv1.SubscribeResponse {
 	w.t.Helper()
-	msg, err := w.stream.Recv()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return msg
+	return w.await(func(*retryv1.SubscribeResponse) bool { return true })
 }
 
 func (w *worker) attempt() *retryv1.Attempt {
 	w.t.Helper()
-	msg := w.recv()
-	if msg.GetAttempt() == nil {
-		w.t.Fatalf("got %v, want an attempt", msg)
-	}
-	return msg.GetAttempt()
+	return w.await(func(m *retryv1.SubscribeResponse) bool { return m.GetAttempt() != nil }).GetAttempt()
 }
 
 func (w *worker) result() *retryv1.OutcomeResult {
 	w.t.Helper()
-	msg := w.recv()
-	if msg.GetOutcomeResult() == nil {
-		w.t.Fatalf("got %v, want the result of an outcome", msg)
+	return w.await(func(m *retryv1.SubscribeResponse) bool { return m.GetOutcomeResult() != nil }).GetOutcomeResult()
+}
+
+// await is the first message that is wanted, of those set aside and those that
+// come.
+func (w *worker) await(wanted func(*retryv1.SubscribeResponse) bool) *retryv1.SubscribeResponse {
+	w.t.Helper()
+	if i := slices.IndexFunc(w.aside, wanted); i >= 0 {
+		msg := w.aside[i]
+		w.aside = slices.Delete(w.aside, i, i+1)
+		return msg
 	}
-	return msg.GetOutcomeResult()
+	for {
+		msg, err := w.stream.Recv()
+		if err != nil {
+			w.t.Fatalf("%v, after what was not waited for: %v", err, w.aside)
+		}
+		if wanted(msg) {
+			return msg
+		}
+		w.aside = append(w.aside, msg)
+	}
 }
 
 func (w *worker) succeed(token string) {
