@@ -89,3 +89,31 @@ func BenchmarkDrain(b *testing.B) {
 	}
 	b.ReportMetric(float64(round*total)/b.Elapsed().Seconds(), "attempts/s")
 }
+
+// BenchmarkAmongQueues hands out one attempt after the other while the workers of
+// that many other queues wait for something to do.
+func BenchmarkAmongQueues(b *testing.B) {
+	for _, others := range []int{0, 100, 10_000} {
+		b.Run(fmt.Sprint(others), func(b *testing.B) {
+			s := benchScheduler(b)
+			go func() { _ = s.Run(b.Context()) }()
+			for i := range others {
+				s.Subscribe(scheduler.SubscribeOptions{Namespace: "ns", Queues: []string{fmt.Sprint("other-", i)}, MaxInFlight: 10, Lease: time.Minute})
+			}
+			sub := s.Subscribe(scheduler.SubscribeOptions{Namespace: "ns", Queues: []string{"q"}, MaxInFlight: 10, Lease: time.Minute})
+			n := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				n++
+				if got := s.ReportBatch(b.Context(), []scheduler.Report{failure(fmt.Sprint("t", n), by("now"))}); got[0].Err != nil {
+					b.Fatal(got[0].Err)
+				}
+				<-sub.Ready()
+				d, _ := sub.Next()
+				if got := s.ReportBatch(b.Context(), []scheduler.Report{success("", with(d))}); got[0].Err != nil {
+					b.Fatal(got[0].Err)
+				}
+			}
+		})
+	}
+}

@@ -34,40 +34,19 @@ func (d *dispatcher) deal() (claims []*dealt, wakeMS int64) {
 	}
 	nowMS := d.s.clock.nowMS()
 	d.expire(nowMS)
-	wakeMS = d.out.earliestMS()
-	d.makeRoom()
-	var due []*queue
-	busy := make(map[*queue]bool)
-	for _, q := range d.order {
-		if q.unseen {
-			// It has come since the last look, and has the next.
-			busy[q] = true
-			signal(d.wake)
-			continue
-		}
-		open, wanted := q.namespace.room > 0 && q.open(), false
-		for shard := range q.shards {
-			sh := &q.shards[shard]
-			switch {
-			case sh.unsure != nil:
-				claims = append(claims, sh.unsure)
-				wanted = true
-			case sh.headMS == 0 || !open:
-			case sh.headMS <= nowMS:
-				if len(due) == 0 || due[len(due)-1] != q {
-					due = append(due, q)
-				}
-				wanted = true
-			default:
-				wakeMS = min(wakeMS, sh.headMS)
-			}
-		}
-		if wanted {
-			busy[q] = true
-		}
+	if len(d.unseen) > 0 {
+		// They have come since the last look, and have the next.
+		signal(d.wake)
 	}
-	d.answerWaiters(func(q *queue) bool { return busy[q] })
-	claims = append(claims, d.dealHands(d.handsOf(due, nowMS))...)
+	d.beginRound()
+	open := func(q *queue) bool { return d.hasRoom(q.namespace) && q.open() }
+	due, nextMS := d.agenda.due(nowMS, open)
+	wakeMS = min(d.out.earliestMS(), nextMS)
+	d.answerWaiters(func(q *queue) bool {
+		return q != nil && (q.unseen || q.lookMS <= nowMS && open(q) ||
+			slices.ContainsFunc(d.unsure, func(c *dealt) bool { return c.q == q }))
+	})
+	claims = append(slices.Clone(d.unsure), d.dealHands(d.handsOf(due, nowMS))...)
 	d.sleepMS = wakeMS
 	return claims, wakeMS
 }

@@ -21,10 +21,12 @@ type namespaceTurn struct {
 	queues int
 	// dealtAt is the number of the dealing that was the last for it.
 	dealtAt uint64
-	// room is how many more attempts its quota lets out in the round under way, part how
-	// many more it is given before the others have had theirs.
-	room int64
-	part int
+	// round is the last in which it was asked about. room is how many more attempts its
+	// quota lets out in that one, part how many more it is given before the others have
+	// had theirs.
+	round uint64
+	room  int64
+	part  int
 	// passed is how many attempts have been dealt to hands without a backlog and not yet
 	// been made up for by those dealt to backlogs.
 	passed int
@@ -41,18 +43,24 @@ func (d *dispatcher) namespaceOf(name string) *namespaceTurn {
 	return n
 }
 
-// makeRoom begins a round: it finds out how much each namespace may be given in it.
-func (d *dispatcher) makeRoom() {
+// beginRound finds out how much may be dealt in a round.
+func (d *dispatcher) beginRound() {
+	d.round++
 	d.roundLeft = math.MaxInt
 	if len(d.namespaces) > 1 {
 		d.roundLeft = maxPerRound
 	}
-	for _, n := range d.namespaces {
-		n.room, n.use = math.MaxInt64, d.s.quotas.of(n.name)
+}
+
+// hasRoom says whether a namespace may be given anything in the round under way.
+func (d *dispatcher) hasRoom(n *namespaceTurn) bool {
+	if n.round != d.round {
+		n.round, n.room, n.use = d.round, math.MaxInt64, d.s.quotas.of(n.name)
 		if n.use != nil {
 			n.room = n.use.leases.left()
 		}
 	}
+	return n.room > 0
 }
 
 // gave counts what was dealt to a namespace.
@@ -122,11 +130,16 @@ func longestWaiting(due []*queue) []*queue {
 		last uint64
 	}
 	of := make(map[*namespaceTurn][]waiting)
+	var namespaces []*namespaceTurn
 	for _, q := range due {
+		if of[q.namespace] == nil {
+			namespaces = append(namespaces, q.namespace)
+		}
 		of[q.namespace] = append(of[q.namespace], waiting{q, q.lastDealt()})
 	}
 	kept := make([]*queue, 0, min(len(due), len(of)*maxHands))
-	for _, queues := range of {
+	for _, n := range namespaces {
+		queues := of[n]
 		if len(queues) > maxHands {
 			slices.SortFunc(queues, func(a, b waiting) int { return cmp.Compare(a.last, b.last) })
 			queues = queues[:maxHands]

@@ -23,13 +23,16 @@ type dispatcher struct {
 
 	mu     sync.Mutex
 	queues map[QueueKey]*queue
-	// order holds the same queues; dealings counts what has been dealt to them.
-	order []*queue
+	// agenda holds the same queues.
+	agenda agenda
 	// namespaces are those that the queues are in.
 	namespaces map[string]*namespaceTurn
 	// unseen are those of them that nothing is known of.
-	unseen   []QueueKey
-	dealings uint64
+	unseen []QueueKey
+	// unsure are the claims that are to be repeated.
+	unsure []*dealt
+	// round counts the rounds in which is dealt, dealings what has been dealt.
+	round, dealings uint64
 	// roundLeft is how much more may be dealt in the round under way.
 	roundLeft int
 	// waiters want to know when their subscriptions have been looked at.
@@ -165,6 +168,7 @@ func (d *dispatcher) look(ctx context.Context) {
 			}
 			q.shards[shard].headMS = earlier(q.shards[shard].headMS, headMS)
 		}
+		d.agenda.moved(q)
 	}
 }
 
@@ -287,6 +291,7 @@ func (d *dispatcher) note(h Hint) {
 		return
 	}
 	sh.headMS = headMS
+	d.agenda.moved(q)
 	if headMS < d.sleepMS {
 		signal(d.wake)
 	}
@@ -315,6 +320,7 @@ func (d *dispatcher) repaused(key QueueKey) {
 		sh := &q.shards[i]
 		sh.pausedMS, sh.repaused, sh.headMS = 0, true, 1
 	}
+	d.agenda.moved(q)
 	signal(d.wake)
 }
 

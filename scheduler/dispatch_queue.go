@@ -1,6 +1,9 @@
 package scheduler
 
-import "slices"
+import (
+	"container/heap"
+	"slices"
+)
 
 // queue is what the dispatcher knows of a queue that somebody has subscribed
 // to.
@@ -14,6 +17,10 @@ type queue struct {
 	claims int
 	// unseen says that nothing is known of it.
 	unseen bool
+	// lookMS is when it must next be looked at, never when nothing is known to be in
+	// it, and place where the agenda has it.
+	lookMS int64
+	place  int
 }
 
 // queueShard is a queue's part in one shard.
@@ -44,12 +51,12 @@ type queueShard struct {
 func (d *dispatcher) queueOf(key QueueKey) *queue {
 	q := d.queues[key]
 	if q == nil {
-		q = &queue{key: key, shards: make([]queueShard, d.s.shards), unseen: true}
+		q = &queue{key: key, shards: make([]queueShard, d.s.shards), unseen: true, lookMS: never}
 		q.namespace = d.namespaceOf(key.Namespace)
 		q.namespace.queues++
 		d.unseen = append(d.unseen, key)
 		d.queues[key] = q
-		d.order = append(d.order, q)
+		heap.Push(&d.agenda, q)
 	}
 	return q
 }
@@ -64,7 +71,22 @@ func (d *dispatcher) dropIfIdle(q *queue) {
 	if q.namespace.queues--; q.namespace.queues == 0 {
 		delete(d.namespaces, q.key.Namespace)
 	}
-	d.order = remove(d.order, q)
+	heap.Remove(&d.agenda, q.place)
+}
+
+// earliestMS is when the first of its shards must be looked at, of which those count
+// of whose last claim the answer is known.
+func (q *queue) earliestMS() int64 {
+	lookMS := never
+	if q.unseen {
+		return lookMS
+	}
+	for i := range q.shards {
+		if sh := &q.shards[i]; sh.headMS != 0 && sh.unsure == nil {
+			lookMS = min(lookMS, sh.headMS)
+		}
+	}
+	return lookMS
 }
 
 // lastDealt is the number of the dealing that was the queue's last.

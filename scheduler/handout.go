@@ -80,14 +80,21 @@ func (c *dealt) subOf(t *Task) *Subscription {
 func (d *dispatcher) take(c *dealt, got Claimed) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	defer d.agenda.moved(c.q)
 	sh := &c.q.shards[c.claim.Shard]
+	repeated := sh.unsure != nil
 	if got.Err != nil {
-		sh.unsure = c
+		if !repeated {
+			sh.unsure = c
+			d.unsure = append(d.unsure, c)
+		}
 		return
 	}
 	c.taken = len(got.Tasks) - len(got.Expired)
-	repeated := sh.unsure != nil
-	sh.unsure = nil
+	if repeated {
+		sh.unsure = nil
+		d.unsure = remove(d.unsure, c)
+	}
 	if len(got.Tasks) == 0 {
 		// What there was has been taken before, and only the word of it came late: this
 		// was not its turn.

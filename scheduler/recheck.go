@@ -89,5 +89,6 @@ func (d *dispatcher) setHeads(keys []QueueKey, heads [][]int64) {
 			// A claim under way may have been answered before this.
 			sh.notedMS = earlier(sh.notedMS, headMS)
 		}
+		d.agenda.moved(q)
 	}
 }

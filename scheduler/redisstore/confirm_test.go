@@ -3,8 +3,8 @@ package redisstore_test
 import (
 	"context"
 	"net"
-	"strconv"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
