@@ -3,6 +3,7 @@ package scheduler
 import (
 	"cmp"
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -226,14 +227,10 @@ func (d *dispatcher) leave(sub *Subscription) {
 }
 
 func remove[T comparable](list []T, x T) []T {
-	kept := list[:0]
-	for _, y := range list {
-		if y != x {
-			kept = append(kept, y)
-		}
+	if i := slices.Index(list, x); i >= 0 {
+		return slices.Delete(list, i, i+1)
 	}
-	clear(list[len(kept):])
-	return kept
+	return list
 }
 
 func (d *dispatcher) setCredit(sub *Subscription, n int) {

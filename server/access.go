@@ -21,10 +21,8 @@ func (s *Server) identify(ctx context.Context, method string) (context.Context, 
 	}
 	with, err := s.cfg.Access.Identify(ctx, method)
 	if err != nil {
-		if conn := connOf(ctx); conn != nil {
-			// One that fails over and over costs its client next to nothing.
-			conn.tookBack()
-		}
+		// One that fails over and over costs its client next to nothing.
+		connOf(ctx).charge(freeOfCall)
 		return nil, s.failures.status(ctx, err)
 	}
 	return with, nil

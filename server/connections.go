@@ -2,27 +2,18 @@ package server
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/peer"
+
+	"github.com/retryd/retryd/internal/logbound"
 )
 
 const (
-	// maxTakenBack is how many calls a connection may take back within a second
-	// before it is closed: a call that is begun and reset over and over costs its
-	// client nothing.
-	maxTakenBack = 1000
-	// maxCrumbs is how many frames more than messages may come by a connection within
-	// a second, of frames with next to nothing in them, before it is closed: each
-	// takes as long as one that is full. Clients send a message in one frame, cut it
-	// where they may send no more for now, and may send the 5 bytes before it by
-	// themselves. Each message that is received makes up for one frame, so that none
-	// add up however fast messages come, and 5 on each of a connection's 1,000 calls
-	// may wait to be received.
-	maxCrumbs = 5 * maxStreams
 	// maxUnfinished is how many bytes of messages that have not come to their ends
 	// the server holds. Beyond it, the host that has most of them loses the
 	// connection that has most.
@@ -39,6 +30,7 @@ type boundedListener struct {
 	net.Listener
 	most     int
 	counters *counters
+	paced    paceLog
 	// unfinished is what all connections have of messages without ends.
 	unfinished atomic.Int64
 
@@ -52,10 +44,11 @@ type host struct {
 	// conns is guarded by the listener.
 	conns   map[*boundedConn]struct{}
 	streams atomic.Int64
+	pace    pace
 }
 
-func newBoundedListener(lis net.Listener, most int, c *counters) *boundedListener {
-	return &boundedListener{Listener: lis, most: most, counters: c, hosts: make(map[string]*host)}
+func newBoundedListener(lis net.Listener, most int, c *counters, log *slog.Logger) *boundedListener {
+	return &boundedListener{Listener: lis, most: most, counters: c, paced: paceLog{log, logbound.New()}, hosts: make(map[string]*host)}
 }
 
 // Accept returns the next connection that there is room for.
@@ -83,14 +76,13 @@ func (l *boundedListener) admit(conn net.Conn) *boundedConn {
 		return nil
 	}
 	if h == nil {
-		h = &host{conns: make(map[*boundedConn]struct{})}
+		h = &host{conns: make(map[*boundedConn]struct{}), pace: pace{at: time.Now()}}
 		l.hosts[name] = h
 	}
-	c := &boundedConn{Conn: conn, from: l, opened: time.Now(), hostName: name, host: h}
+	c := &boundedConn{Conn: conn, from: l, opened: time.Now(), hostName: name, host: h, gone: make(chan struct{})}
 	h.conns[c] = struct{}{}
 	l.open++
-	c.takenBackAt.Store(c.opened.UnixNano())
-	c.account.crumbsAt = c.opened
+	c.charge(freeOfCall)
 	return c
 }
 
@@ -162,14 +154,13 @@ type boundedConn struct {
 	hostName string
 	host     *host
 	once     sync.Once
+	// gone is closed when it is.
+	gone chan struct{}
 
 	// account is of messages without ends, held how much memory they take.
-	account account
-	held    atomic.Int64
-	// takenBack counts the calls that the client took back, takenBackAt is when
-	// their number was last a multiple of the limit.
-	takenBack, takenBackAt atomic.Int64
-	expelled               atomic.Bool
+	account  account
+	held     atomic.Int64
+	expelled atomic.Bool
 }
 
 // RemoteAddr is the client's address, by which the connection can be found again.
@@ -193,6 +184,7 @@ func (c *boundedConn) expel() {
 func (c *boundedConn) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(func() {
+		close(c.gone)
 		c.from.left(c)
 		c.settle()
 	})
@@ -216,15 +208,4 @@ func (c *boundedConn) age() time.Duration {
 		return 0
 	}
 	return time.Since(c.opened)
-}
-
-// tookBack closes the connection of a client that takes back too many calls.
-func (c *boundedConn) tookBack() {
-	if c.takenBack.Add(1)%maxTakenBack != 0 {
-		return
-	}
-	now := time.Now().UnixNano()
-	if now-c.takenBackAt.Swap(now) < int64(time.Second) {
-		c.expel()
-	}
 }

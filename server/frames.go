@@ -7,18 +7,18 @@ const (
 	frameHeadBytes = 9
 	// dataFrame is the type of the frames that messages come in, and these are its
 	// flags: endStream ends a call's side, padded says that padding follows what is in
-	// it, as much as its first byte says.
-	dataFrame = 0
-	endStream = 0x1
-	padded    = 0x8
+	// it, as much as its first byte says. headersFrame is the type of those that begin
+	// calls.
+	dataFrame    = 0
+	endStream    = 0x1
+	padded       = 0x8
+	headersFrame = 1
 	// tinyFrame is how many bytes of memory keeping a frame takes, more or less, in
 	// addition to what is in it.
 	tinyFrame = 64
-	// crumb is the number of bytes below which a frame that does not end its stream
-	// is one of those that a connection may not have too many of; see maxCrumbs. It
-	// is less than the smallest outcome or extension of a lease, which is 39 bytes: 30
-	// of the token, 4 around it, and 5 of gRPC.
-	crumb = 32
+	// crumb is the number of bytes of a message below which a frame that does not end
+	// its stream brings next to nothing, unless a message ends with it.
+	crumb = 1 << 10
 )
 
 // frames reads along what a client sends, as far as it must to know which bytes
@@ -41,7 +41,8 @@ type frames struct {
 func newFrames() frames { return frames{left: prefaceBytes} }
 
 // read goes on by what has come and returns how many bytes of it are messages',
-// and how many tiny frames and how many crumbs of messages began in it.
+// how many tiny frames of messages began in it, and how many crumbs: frames that
+// bring next to nothing of a message, or none and begin no call.
 func (f *frames) read(p []byte) (bytes, tiny, crumbs int) {
 	for len(p) > 0 {
 		if f.left > 0 {
@@ -69,6 +70,9 @@ func (f *frames) read(p []byte) (bytes, tiny, crumbs int) {
 		f.data = f.head[3] == dataFrame
 		if f.data && f.left > 0 && f.left < tinyFrame {
 			tiny++
+		}
+		if !f.data && f.head[3] != headersFrame {
+			crumbs++
 		}
 		if f.data && f.head[4]&endStream == 0 {
 			if f.padded = f.head[4]&padded != 0 && f.left > 0; !f.padded && f.left < crumb {

@@ -13,6 +13,7 @@ type counters struct {
 	slowConsumers      atomic.Int64
 	refusedConnections atomic.Int64
 	abusedConnections  atomic.Int64
+	slowedReads        atomic.Int64
 	refusedStreams     atomic.Int64
 }
 
@@ -27,8 +28,11 @@ type Counters struct {
 	// RefusedConnections were one too many.
 	RefusedConnections int64
 	// AbusedConnections were closed for what came by them: more unfinished messages
-	// than there is room for, or calls taken back or tiny frames by the thousand.
+	// than there is room for.
 	AbusedConnections int64
+	// SlowedReads is how often reading from a connection was put off, since its host
+	// sends much that nothing comes of.
+	SlowedReads int64
 	// RefusedStreams were one too many.
 	RefusedStreams int64
 }
@@ -41,6 +45,7 @@ func (s *Server) Counters() Counters {
 		SlowConsumers:      s.counters.slowConsumers.Load(),
 		RefusedConnections: s.counters.refusedConnections.Load(),
 		AbusedConnections:  s.counters.abusedConnections.Load(),
+		SlowedReads:        s.counters.slowedReads.Load(),
 		RefusedStreams:     s.counters.refusedStreams.Load(),
 	}
 }

@@ -38,6 +38,7 @@ func (s *Server) limits() []grpc.ServerOption {
 			MinTime:             minPingInterval,
 			PermitWithoutStream: true,
 		}),
+		grpc.ReadBufferSize(0), // watchedConn has one
 		grpc.InTapHandle(s.boundArrival),
 		grpc.WaitForHandlers(true),
 		grpc.NumStreamWorkers(streamWorkers),
@@ -54,6 +55,7 @@ func (s *Server) enter(ctx context.Context) (leave func(), err error) {
 		return nil, s.tooManyStreams()
 	}
 	conn := connOf(ctx)
+	conn.charge(freeOfCall)
 	if conn == nil || conn.hostName == "" {
 		return leave, nil
 	}

@@ -40,6 +40,7 @@ func (st *subscription) receive() error {
 		case *retryv1.SubscribeRequest_Outcome, *retryv1.SubscribeRequest_Extend:
 			trim(msg)
 			st.unsettled.take(heldBy(msg))
+			st.startSettler()
 			select {
 			case st.inbox <- msg:
 			case <-st.over:

@@ -16,7 +16,7 @@ import (
 // calls and streams to end, but not longer than DrainTimeout, and cuts the rest.
 // When it returns, nothing of it runs any more and lis is closed.
 func (s *Server) Run(ctx context.Context, lis net.Listener) error {
-	bounded := newBoundedListener(lis, s.cfg.MaxConnections, &s.counters)
+	bounded := newBoundedListener(lis, s.cfg.MaxConnections, &s.counters, s.log)
 	var g errgroup.Group
 	served := make(chan struct{})
 	g.Go(func() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
@@ -29,8 +30,8 @@ const (
 )
 
 // subscription is one stream. Three goroutines work on it: the receiver reads,
-// the settler has outcomes and extensions carried out, and the sender, alone,
-// writes. The goroutine of the call itself watches over them: only its return
+// the settler, once there is something to settle, has outcomes and extensions carried
+// out, and the sender, alone, writes. The goroutine of the call itself watches over them: only its return
 // frees a sender whose client does not read.
 type subscription struct {
 	s   *Server
@@ -51,9 +52,11 @@ type subscription struct {
 	observed  chan struct{}
 
 	// inbox goes from the receiver to the settler, results from the settler to
-	// the sender. Each is closed by the one who writes to it.
+	// the sender. Each is closed by the one who writes to it; where there has been
+	// nothing to settle, results is closed by the receiver.
 	inbox   chan *retryv1.SubscribeRequest
 	results chan *retryv1.SubscribeResponse
+	settler sync.Once
 	// unsettled counts the bytes of what is in the inbox or being settled, unsent
 	// of what is in results or being sent.
 	unsettled, unsent budget
@@ -90,6 +93,7 @@ func (h *retryService) Subscribe(rpc retryv1.RetryService_SubscribeServer) error
 	h.s.streams.Go(func() {
 		st.receiveErr = h.s.guarded(st.ctx, st.receive)
 		close(st.inbox)
+		st.settler.Do(func() { close(st.results) })
 	})
 	unopened := time.NewTimer(openTimeout)
 	defer unopened.Stop()
@@ -139,12 +143,6 @@ func invalidRequest(field, description string) error {
 func (st *subscription) run(open *retryv1.Open) error {
 	st.begin(open)
 	close(st.begun)
-	// The settler may outlive the call: what the client has sent is carried out,
-	// though it will not learn of it.
-	st.s.streams.Go(func() {
-		defer close(st.results)
-		st.settleErr = st.s.guarded(st.ctx, st.settle)
-	})
 	sent := make(chan error, 1)
 	st.s.streams.Go(func() { sent <- st.s.guarded(st.ctx, st.send) })
 	var err error
@@ -157,6 +155,17 @@ func (st *subscription) run(open *retryv1.Open) error {
 	close(st.over)
 	st.leave()
 	return err
+}
+
+// startSettler has what the inbox brings settled. The settler may outlive the call:
+// what the client has sent is carried out, though it will not learn of it.
+func (st *subscription) startSettler() {
+	st.settler.Do(func() {
+		st.s.streams.Go(func() {
+			defer close(st.results)
+			st.settleErr = st.s.guarded(st.ctx, st.settle)
+		})
+	})
 }
 
 // begin subscribes to what was asked for.

@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 )
 
@@ -23,16 +20,11 @@ type account struct {
 	// bytes is how much has come, tiny in how many frames that hold next to nothing,
 	// at most.
 	bytes, tiny int
-	// crumbs is how many frames more than messages have come, of frames with next to
-	// nothing in them, since crumbsAt, when they were last as many as may come within
-	// a second.
-	crumbs   int
-	crumbsAt time.Time
-	closed   bool
+	closed      bool
 }
 
 // add changes the account of a connection, and with it the sum of all.
-func (c *boundedConn) add(awaited, bytes, tiny, crumbs int) {
+func (c *boundedConn) add(awaited, bytes, tiny int) {
 	if c == nil {
 		return
 	}
@@ -47,7 +39,6 @@ func (c *boundedConn) add(awaited, bytes, tiny, crumbs int) {
 	}
 	// There is something in each of them.
 	a.tiny = min(max(a.tiny+tiny, 0), a.bytes)
-	a.crumbs = max(a.crumbs+crumbs, 0)
 	held := int64(a.bytes + a.tiny*tinyFrame)
 	c.from.unfinished.Add(held - c.held.Swap(held))
 }
@@ -57,64 +48,7 @@ func (c *boundedConn) settle() {
 	c.account.mu.Lock()
 	c.account.closed = true
 	c.account.mu.Unlock()
-	c.add(0, 0, 0, 0)
-}
-
-// crumbled closes the connection of a client that sends next to nothing in each of
-// too many frames, and says so.
-func (c *boundedConn) crumbled() bool {
-	a := &c.account
-	a.mu.Lock()
-	if a.crumbs < maxCrumbs {
-		a.mu.Unlock()
-		return false
-	}
-	now := time.Now()
-	soon := now.Sub(a.crumbsAt) < time.Second
-	a.crumbs, a.crumbsAt = 0, now
-	a.mu.Unlock()
-	if soon {
-		c.expel()
-	}
-	return soon
-}
-
-// watchingCredentials watch over what comes by the connections that they have set
-// up, where it can be read.
-type watchingCredentials struct {
-	credentials.TransportCredentials
-}
-
-// ServerHandshake sets up a connection.
-func (w watchingCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, info, err := w.TransportCredentials.ServerHandshake(raw)
-	if bounded, ok := raw.(*boundedConn); ok && err == nil {
-		conn = &watchedConn{Conn: conn, bounded: bounded, frames: newFrames()}
-	}
-	return conn, info, err //nolint:wrapcheck // gRPC knows some of them by what they are
-}
-
-// watchedConn counts what comes of messages.
-type watchedConn struct {
-	net.Conn
-	bounded *boundedConn
-	frames  frames
-}
-
-// Read reads from the connection, and has it closed when it brings too many crumbs,
-// and some when all hold too much.
-func (c *watchedConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	bytes, tiny, crumbs := c.frames.read(p[:n])
-	if bytes > 0 || crumbs > 0 {
-		c.bounded.add(0, bytes, tiny, crumbs)
-		c.bounded.from.relieve()
-	}
-	if crumbs > 0 && c.bounded.crumbled() {
-		// What has come already would take as long as what may not come any more.
-		return 0, net.ErrClosed
-	}
-	return n, err
+	c.add(0, 0, 0)
 }
 
 // countedStream is a call, or a stream, of a connection that is watched over,
@@ -133,7 +67,7 @@ type countedStream struct {
 // begin begins to watch over a call, whose end has to be called.
 func begin(stream grpc.ServerStream, single bool) *countedStream {
 	s := &countedStream{ServerStream: stream, conn: connOf(stream.Context()), single: single}
-	s.conn.add(1, 0, 0, 0)
+	s.conn.add(1, 0, 0)
 	return s
 }
 
@@ -150,7 +84,8 @@ func (s *countedStream) RecvMsg(m any) error {
 	}
 	if err == nil || s.in.bytes > 0 {
 		// It came in one frame at least.
-		s.conn.add(over, -s.in.bytes, -1, -1)
+		s.conn.add(over, -s.in.bytes, -1)
+		s.conn.host.pace.pay(1)
 	}
 	s.in = arrival{}
 	if err != nil && !errors.Is(err, io.EOF) && status.Code(err) != codes.Canceled {
@@ -159,17 +94,16 @@ func (s *countedStream) RecvMsg(m any) error {
 	return err //nolint:wrapcheck // it is gRPC's own status
 }
 
-// end ends the watch, and closes the connection of a client that takes back too
-// many calls.
+// end ends the watch.
 func (s *countedStream) end(ctx context.Context) {
 	if s.conn == nil {
 		return
 	}
 	if !s.come {
-		s.conn.add(-1, 0, 0, 0)
+		s.conn.add(-1, 0, 0)
 	}
 	// gRPC ends what it has refused just as if the client had taken it back.
 	if errors.Is(ctx.Err(), context.Canceled) && !s.refused.Load() {
-		s.conn.tookBack()
+		s.conn.charge(freeOfCall)
 	}
 }

@@ -70,6 +70,7 @@ func (m *Metrics) watchServer(srv *server.Server) {
 		counter("slow_consumers_total", "Streams that were cut because nobody read from them.", nil, func() float64 { return float64(srv.Counters().SlowConsumers) }),
 		counter("connections_refused_total", "Connections that were one too many.", nil, func() float64 { return float64(srv.Counters().RefusedConnections) }),
 		counter("connections_abused_total", "Connections that were closed for what came by them.", nil, func() float64 { return float64(srv.Counters().AbusedConnections) }),
+		counter("reads_slowed_total", "How often reading from a connection was put off, since its host sends much that nothing comes of.", nil, func() float64 { return float64(srv.Counters().SlowedReads) }),
 		counter("streams_refused_total", "Streams that were one too many.", nil, func() float64 { return float64(srv.Counters().RefusedStreams) }),
 	)
 	for _, reason := range access.Reasons() {

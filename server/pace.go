@@ -1,0 +1,124 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/retryd/retryd/internal/logbound"
+)
+
+// What a host may have the server do that nothing comes of. A frame which brings
+// nothing, or next to nothing, counts one; whatever takes more than reading, as many
+// as frames take about as long.
+const (
+	// freeOfCall counts for a call that came to nothing, a stream, and a connection.
+	freeOfCall = 20
+	// paceRate is how much of that is taken of a host in a second, in the long run: 1,000
+	// calls, or 20,000 frames. Clients' own pings, settings and changes of windows are far
+	// fewer, since messages are what they are about.
+	paceRate = 20_000
+	// paceBurst is how much is taken at once.
+	paceBurst = 4_000
+	// leastPause and mostPause bound how long a connection is not read from before it is
+	// seen whether it may be again.
+	leastPause = 5 * time.Millisecond
+	mostPause  = 100 * time.Millisecond
+	// toldAgain is how long nothing more is said of a host in the log.
+	toldAgain = time.Minute
+)
+
+// pace is how fast a host is read from. One that costs much and brings little is read
+// from more slowly, and nobody else: its frames wait on its own side, and not one of
+// them is lost. A limit beyond which connections are closed would be passed by opening
+// others.
+type pace struct {
+	// owed is what it has had done since it last owed nothing. It is looked at with the
+	// time in mind only once it is more than is taken at once.
+	owed atomic.Int64
+
+	mu sync.Mutex
+	// at is until when the passing of time has been counted, told when the log was.
+	at, told time.Time
+}
+
+// charge adds to what is owed.
+func (p *pace) charge(n int64) { p.owed.Add(n) }
+
+// pay takes off what is owed, if it is as much.
+func (p *pace) pay(n int64) {
+	for {
+		owed := p.owed.Load()
+		if owed == 0 || p.owed.CompareAndSwap(owed, max(owed-n, 0)) {
+			return
+		}
+	}
+}
+
+// pause is how long nothing is to be read, and whether that is to be told.
+func (p *pace) pause() (d time.Duration, tell bool) {
+	if p.owed.Load() < paceBurst {
+		return 0, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if earned := int64(now.Sub(p.at).Seconds() * paceRate); earned > 0 {
+		p.pay(earned)
+		p.at = now
+	}
+	over := p.owed.Load() - paceBurst
+	if over < 0 {
+		return 0, false
+	}
+	if tell = now.Sub(p.told) >= toldAgain; tell {
+		p.told = now
+	}
+	return min(max(time.Duration(over)*time.Second/paceRate, leastPause), mostPause), tell
+}
+
+// paceLog is where it is told who is read from more slowly.
+type paceLog struct {
+	log   *slog.Logger
+	lines *logbound.Bound
+}
+
+// tell tells it of a host.
+func (l *paceLog) tell(host string) {
+	if l.lines.Allow() {
+		l.log.LogAttrs(context.Background(), slog.LevelWarn, "a host is read from more slowly: it sends much that nothing comes of",
+			l.lines.Append([]slog.Attr{slog.String("host", host)})...)
+	}
+}
+
+// charge counts what the connection's host has had done for nothing. Whoever comes over
+// no network is not bounded.
+func (c *boundedConn) charge(n int64) {
+	if c != nil && c.hostName != "" {
+		c.host.pace.charge(n)
+	}
+}
+
+// keepPace waits until more may be read of the connection's host, or the connection is
+// closed.
+func (c *boundedConn) keepPace() {
+	for {
+		d, tell := c.host.pace.pause()
+		if d == 0 {
+			return
+		}
+		c.from.counters.slowedReads.Add(1)
+		if tell {
+			c.from.paced.tell(c.hostName)
+		}
+		timer := time.NewTimer(d)
+		select {
+		case <-timer.C:
+		case <-c.gone:
+			timer.Stop()
+			return
+		}
+	}
+}

@@ -1,0 +1,205 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+)
+
+// again has the same frame read over and over.
+func again(p []byte, times int) func(g *guest) {
+	return func(g *guest) {
+		for range times {
+			g.reads(p)
+		}
+	}
+}
+
+// conversation sends the smallest messages that a stream may consist of, each in
+// frames with so many bytes, and has them received a thousand at a time.
+func conversation(frames ...int) func(g *guest) {
+	return func(g *guest) {
+		size := -prefixBytes
+		var message []byte
+		for _, n := range frames {
+			size += n
+			message = append(message, frame(dataFrame, n)...)
+		}
+		stream := g.call(false, &size)
+		defer stream.end(g.t.Context())
+		for range 40 {
+			again(message, 1000)(g)
+			for range 1000 {
+				stream.receive(g.t)
+			}
+		}
+	}
+}
+
+// ends begins calls that end with a code when their clients have gone, or not.
+func ends(code codes.Code, gone bool, times int) func(g *guest) {
+	return func(g *guest) {
+		ctx, cancel := context.WithCancel(g.t.Context())
+		defer cancel()
+		if gone {
+			cancel()
+		}
+		for range times {
+			call := begin(&bodies{
+				ctx: peer.NewContext(g.t.Context(), &peer.Peer{Addr: g.bounded.RemoteAddr()}),
+				err: status.Error(code, ""),
+			}, true)
+			if err := call.RecvMsg(nil); status.Code(err) != code {
+				g.t.Fatal(err)
+			}
+			call.end(ctx)
+			g.sends(headersFrame, 100)
+		}
+	}
+}
+
+// paced is a listener in a bubble and what it has counted and logged.
+func paced() (lis *boundedListener, c *counters, log *bytes.Buffer) {
+	c, log = new(counters), new(bytes.Buffer)
+	return newBoundedListener(nil, 5000, c, slog.New(slog.NewTextHandler(log, nil))), c, log
+}
+
+// TestWhatBringsNothingIsReadSlowly sends much of one kind, which takes either no time
+// or as long as its pace says.
+func TestWhatBringsNothingIsReadSlowly(t *testing.T) {
+	t.Parallel()
+	last := frame(dataFrame, 1)
+	last[4] = endStream
+	const many = 5 * paceRate
+	for name, row := range map[string]struct {
+		send func(g *guest)
+		// cost is what it comes to, 0 where nothing is held against it.
+		cost int
+	}{
+		"a burst":                     {again(frame(dataFrame, 1), paceBurst-2*freeOfCall), 0},
+		"crumbs":                      {again(frame(dataFrame, 1), many), many},
+		"crumbs with nothing in them": {again(frame(dataFrame, 0), many), many},
+		"the largest crumbs":          {again(frame(dataFrame, crumb-1), many/100), many / 100},
+		"larger frames":               {again(frame(dataFrame, crumb), many/100), 0},
+		"ends of streams":             {again(last, many), 0},
+		"settings":                    {again(frame(4, 0), many), many},
+		"window updates":              {again(frame(8, 4), many), many},
+		"headers":                     {again(frame(headersFrame, 10), many), 0},
+		"messages of a frame":         {conversation(7), 0},
+		"messages of two frames":      {conversation(prefixBytes, 34), 40_000},
+		"messages in pieces":          {conversation(prefixBytes, 1, 1), 80_000},
+		"calls that end":              {ends(codes.Internal, false, many/freeOfCall), 0},
+		"calls that gRPC ends":        {ends(codes.ResourceExhausted, true, many/freeOfCall), 0},
+		"calls taken back":            {ends(codes.Canceled, true, many/freeOfCall), many},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				lis, c, log := paced()
+				beside := visit(t, lis, 2)
+				g := visit(t, lis, 1)
+				start := time.Now()
+				row.send(g)
+				took := time.Since(start)
+				least, most := time.Duration(0), time.Duration(0)
+				if row.cost > paceBurst {
+					least = time.Duration(row.cost-2*paceBurst) * time.Second / paceRate
+					most = time.Duration(row.cost) * time.Second / paceRate
+				}
+				if took < least || took > most {
+					t.Errorf("it was read in %s, want %s to %s", took, least, most)
+				}
+				if slowed := c.slowedReads.Load() > 0; slowed != (most > 0) {
+					t.Errorf("slowed reads were counted: %t, want %t", slowed, most > 0)
+				}
+				if told := strings.Contains(log.String(), "host=127.0.0.1"); told != (most > 0) {
+					t.Errorf("it was told: %t, want %t: %s", told, most > 0, log)
+				}
+				start = time.Now()
+				beside.sends(dataFrame, 1)
+				if took := time.Since(start); took != 0 {
+					t.Errorf("another host waited %s", took)
+				}
+				if g.closed || c.abusedConnections.Load() != 0 {
+					t.Error("the connection was closed")
+				}
+			})
+		})
+	}
+}
+
+// TestPaceIsOfAHost has the connections of a host share what it may send, also those
+// that it opens anew.
+func TestPaceIsOfAHost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		lis, _, log := paced()
+		visit(t, lis, 1) // it stays, and the host with it
+		start := time.Now()
+		const connections, each = 1000, 1000
+		for range connections {
+			g := visit(t, lis, 1)
+			again(frame(4, 0), each)(g)
+			if err := g.bounded.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := time.Duration(connections*(each+freeOfCall)) * time.Second / paceRate
+		if took := time.Since(start); took < want-time.Second || took > want {
+			t.Errorf("it took %s, want about %s", took, want)
+		}
+		if got := strings.Count(log.String(), "more slowly"); got != 1 {
+			t.Errorf("it was told %d times within a minute, want once: %s", got, log)
+		}
+	})
+}
+
+// TestClosedConnectionsDoNotWait closes one whose host owes much.
+func TestClosedConnectionsDoNotWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		lis, _, _ := paced()
+		g := visit(t, lis, 1)
+		g.bounded.charge(1000 * paceRate)
+		start := time.Now()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			g.sends(dataFrame, 1)
+		}()
+		<-time.After(time.Minute)
+		if err := g.bounded.Close(); err != nil {
+			t.Fatal(err)
+		}
+		<-done
+		if took := time.Since(start); took != time.Minute {
+			t.Errorf("it was read from after %s, want %s", took, time.Minute)
+		}
+	})
+}
+
+// TestWhoComesOverNoNetworkIsNotPaced charges one that comes over no network.
+func TestWhoComesOverNoNetworkIsNotPaced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		lis, _, _ := paced()
+		near, far := net.Pipe()
+		defer func() { _ = far.Close() }()
+		c := lis.admit(near)
+		c.charge(1000 * paceRate)
+		start := time.Now()
+		c.keepPace()
+		if took := time.Since(start); took != 0 {
+			t.Errorf("it waited %s", took)
+		}
+	})
+}

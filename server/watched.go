@@ -1,0 +1,84 @@
+package server
+
+import (
+	"net"
+	"runtime"
+
+	"google.golang.org/grpc/credentials"
+)
+
+// watchingCredentials watch over what comes by the connections that they have set
+// up, where it can be read.
+type watchingCredentials struct {
+	credentials.TransportCredentials
+}
+
+// ServerHandshake sets up a connection.
+func (w watchingCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := w.TransportCredentials.ServerHandshake(raw)
+	if bounded, ok := raw.(*boundedConn); ok && err == nil {
+		conn = &watchedConn{Conn: conn, bounded: bounded, frames: newFrames()}
+	}
+	return conn, info, err //nolint:wrapcheck // gRPC knows some of them by what they are
+}
+
+const (
+	// receiveBytes is how much is received from the network at once.
+	receiveBytes = 32 << 10
+	// readsInTurn is how often gRPC reads, twice a frame, before others have their
+	// turns. What the frames that come at once begin would otherwise be done before
+	// anything else, and thousands of calls may begin in them.
+	readsInTurn = 8
+)
+
+// watchedConn counts what comes of messages, and sees to it that no client's frames
+// are all there is to do. gRPC has to read from it without a buffer of its own, frame
+// by frame.
+type watchedConn struct {
+	net.Conn
+	bounded *boundedConn
+	frames  frames
+	// buf has what was received, come is what of that has not been read, and broken the
+	// error that follows it.
+	buf, come []byte
+	broken    error
+	// reads counts those of the turn under way.
+	reads int
+}
+
+// Read reads from the connection as fast as its host may, and has some connections
+// closed when all hold too much.
+func (c *watchedConn) Read(p []byte) (int, error) {
+	c.bounded.keepPace()
+	if c.reads++; c.reads == readsInTurn {
+		c.reads = 0
+		runtime.Gosched()
+	}
+	n, err := c.receive(p)
+	bytes, tiny, crumbs := c.frames.read(p[:n])
+	if crumbs > 0 {
+		c.bounded.charge(int64(crumbs))
+	}
+	if bytes > 0 {
+		c.bounded.add(0, bytes, tiny)
+		c.bounded.from.relieve()
+	}
+	return n, err
+}
+
+// receive reads what was received, and more from the network when that is all.
+func (c *watchedConn) receive(p []byte) (int, error) {
+	if len(c.come) == 0 && c.broken == nil {
+		if c.buf == nil {
+			c.buf = make([]byte, receiveBytes)
+		}
+		n, err := c.Conn.Read(c.buf)
+		c.come, c.broken = c.buf[:n], err
+	}
+	if len(c.come) == 0 {
+		return 0, c.broken
+	}
+	n := copy(p, c.come)
+	c.come = c.come[n:]
+	return n, nil
+}
