@@ -7,7 +7,7 @@ import (
 
 // recheckPatience is how long hand-outs wait for a recheck, which is soon done unless a
 // node of a Cluster hangs.
-const recheckPatience = 20 * time.Millisecond
+const recheckPatience = 5 * time.Millisecond
 
 // startRecheck rechecks, unless the last time still lasts.
 func (d *dispatcher) startRecheck(ctx context.Context) {

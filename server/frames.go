@@ -41,9 +41,9 @@ type frames struct {
 func newFrames() frames { return frames{left: prefaceBytes} }
 
 // read goes on by what has come and returns how many bytes of it are messages',
-// how many tiny frames of messages began in it, and how many crumbs: frames that
-// bring next to nothing of a message, or none and begin no call.
-func (f *frames) read(p []byte) (bytes, tiny, crumbs int) {
+// how many tiny frames of messages began in it, how many crumbs: frames that bring next
+// to nothing of a message, or none and begin no call; and how many calls.
+func (f *frames) read(p []byte) (bytes, tiny, crumbs, calls int) {
 	for len(p) > 0 {
 		if f.left > 0 {
 			n := min(len(p), f.left)
@@ -71,7 +71,9 @@ func (f *frames) read(p []byte) (bytes, tiny, crumbs int) {
 		if f.data && f.left > 0 && f.left < tinyFrame {
 			tiny++
 		}
-		if !f.data && f.head[3] != headersFrame {
+		if f.head[3] == headersFrame {
+			calls++
+		} else if !f.data {
 			crumbs++
 		}
 		if f.data && f.head[4]&endStream == 0 {
@@ -80,5 +82,5 @@ func (f *frames) read(p []byte) (bytes, tiny, crumbs int) {
 			}
 		}
 	}
-	return bytes, tiny, crumbs
+	return bytes, tiny, crumbs, calls
 }

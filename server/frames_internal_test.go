@@ -46,16 +46,16 @@ func TestFrames(t *testing.T) {
 	)
 	for _, size := range []int{1, 2, 7, 8, 9, 10, 100, sent.Len()} {
 		f := newFrames()
-		var got, gotTiny, gotCrumbs int
+		var got, gotTiny, gotCrumbs, gotCalls int
 		for p := sent.Bytes(); len(p) > 0; {
 			n := min(size, len(p))
-			bytes, tiny, crumbs := f.read(p[:n])
-			got, gotTiny, gotCrumbs = got+bytes, gotTiny+tiny, gotCrumbs+crumbs
+			bytes, tiny, crumbs, calls := f.read(p[:n])
+			got, gotTiny, gotCrumbs, gotCalls = got+bytes, gotTiny+tiny, gotCrumbs+crumbs, gotCalls+calls
 			p = p[n:]
 		}
-		if got != want || gotTiny != wantTiny || gotCrumbs != wantCrumbs {
-			t.Errorf("read %d bytes at a time: %d bytes of messages, %d tiny frames, %d crumbs; want %d, %d and %d",
-				size, got, gotTiny, gotCrumbs, want, wantTiny, wantCrumbs)
+		if got != want || gotTiny != wantTiny || gotCrumbs != wantCrumbs || gotCalls != 1 {
+			t.Errorf("read %d bytes at a time: %d bytes of messages, %d tiny frames, %d crumbs, %d calls; want %d, %d, %d and 1",
+				size, got, gotTiny, gotCrumbs, gotCalls, want, wantTiny, wantCrumbs)
 		}
 	}
 }

@@ -25,10 +25,12 @@ func (w watchingCredentials) ServerHandshake(raw net.Conn) (net.Conn, credential
 const (
 	// receiveBytes is how much is received from the network at once.
 	receiveBytes = 32 << 10
-	// readsInTurn is how often gRPC reads, twice a frame, before others have their
-	// turns. What the frames that come at once begin would otherwise be done before
-	// anything else, and thousands of calls may begin in them.
-	readsInTurn = 8
+	// turn is how often gRPC reads, twice a frame, before others have their turns, of
+	// which the beginning of a call counts for many. What the frames that come at once
+	// begin would otherwise be done before anything else, and thousands of calls may
+	// begin in them.
+	turn       = 64
+	turnOfCall = 12
 )
 
 // watchedConn counts what comes of messages, and sees to it that no client's frames
@@ -42,20 +44,21 @@ type watchedConn struct {
 	// error that follows it.
 	buf, come []byte
 	broken    error
-	// reads counts those of the turn under way.
-	reads int
+	// taken is how much of the turn under way has been.
+	taken int
 }
 
 // Read reads from the connection as fast as its host may, and has some connections
 // closed when all hold too much.
 func (c *watchedConn) Read(p []byte) (int, error) {
 	c.bounded.keepPace()
-	if c.reads++; c.reads == readsInTurn {
-		c.reads = 0
+	if c.taken >= turn {
+		c.taken = 0
 		runtime.Gosched()
 	}
 	n, err := c.receive(p)
-	bytes, tiny, crumbs := c.frames.read(p[:n])
+	bytes, tiny, crumbs, calls := c.frames.read(p[:n])
+	c.taken += 1 + calls*turnOfCall
 	if crumbs > 0 {
 		c.bounded.charge(int64(crumbs))
 	}

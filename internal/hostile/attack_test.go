@@ -41,9 +41,6 @@ type attack struct {
 	// run attacks until ctx ends. An error is an answer that should not have been
 	// given; what a refused attacker sees in plain is no error.
 	run func(ctx context.Context, a *assailant) error
-	// slows says that the attack takes so much of the processor that others have to
-	// wait, against which nothing is done yet.
-	slows bool
 }
 
 // attacks are all there are, in the order in which they are made.

@@ -22,8 +22,8 @@ func frameAttacks() []attack {
 		{name: "pings", run: flood(func(c *raw) error { return c.frames.WritePing(false, [8]byte{}) })},
 		{name: "settings", run: flood(func(c *raw) error { return c.frames.WriteSettings() })},
 		{name: "window updates", run: flood(func(c *raw) error { return c.frames.WriteWindowUpdate(0, 1) })},
-		{name: "resets", slows: true, run: flood(reset(retryv1.RetryService_Subscribe_FullMethodName))},
-		{name: "resets of calls", slows: true, run: flood(reset(retryv1.TaskService_GetTask_FullMethodName))},
+		{name: "resets", run: flood(reset(retryv1.RetryService_Subscribe_FullMethodName))},
+		{name: "resets of calls", run: flood(reset(retryv1.TaskService_GetTask_FullMethodName))},
 		{name: "huge headers", run: flood(hugeHeaders)},
 		{name: "headers without end", run: flood(endlessHeaders())},
 		{name: "noise", run: flood(func(c *raw) error {
@@ -31,7 +31,7 @@ func frameAttacks() []attack {
 			return err
 		})},
 		{name: "bodies in frames of one byte", run: flood(tinyFrames(1))},
-		{name: "bodies in frames of 32 bytes", slows: true, run: flood(tinyFrames(32))},
+		{name: "bodies in frames of 32 bytes", run: flood(tinyFrames(32))},
 	}
 }
 

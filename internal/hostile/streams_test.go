@@ -17,14 +17,14 @@ import (
 
 func streamAttacks() []attack {
 	return []attack{
-		{name: "12,000 streams of one queue", slows: true, run: func(ctx context.Context, a *assailant) error {
+		{name: "12,000 streams of one queue", run: func(ctx context.Context, a *assailant) error {
 			return a.manyStreams(ctx, func(int) string { return secret })
 		}},
-		{name: "12,000 streams of a queue each", slows: true, run: func(ctx context.Context, a *assailant) error {
+		{name: "12,000 streams of a queue each", run: func(ctx context.Context, a *assailant) error {
 			return a.manyStreams(ctx, func(i int) string { return fmt.Sprintf("%s-%d", secret, i) })
 		}},
-		{name: "streams past the cap of a connection", slows: true, run: pastTheCap},
-		{name: "streams never opened", slows: true, run: unopenedStreams},
+		{name: "streams past the cap of a connection", run: pastTheCap},
+		{name: "streams never opened", run: unopenedStreams},
 		{name: "a worker that reads nothing", run: deafWorker},
 	}
 }

@@ -14,6 +14,10 @@ import (
 // maxBrowsed is how many places one part of an index has at the most.
 const maxBrowsed = 1000
 
+// maxHeadsPipelined bounds how many times a hundred queues are asked about in a pipeline,
+// so that thousands of them keep nobody waiting.
+const maxHeadsPipelined = 20
+
 // Heads returns the earliest LookMS of each queue, by shard. Each command reads one
 // key: on a Cluster it is answered also while its slot is on the move, when a script
 // waits for all of its keys to be in one place.
@@ -29,7 +33,7 @@ func (s *Store) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]int
 	heads := make([]*redis.FloatSliceCmd, parts*s.Shards())
 	pauses := make([]*redis.SliceCmd, len(heads))
 	keyOf := func(i int) string { return s.keys.heads(i / parts) }
-	s.pipelinedByNode(ctx, len(heads), keyOf, func(pipe redis.Pipeliner, i int) {
+	s.pipelinedByNode(ctx, len(heads), maxHeadsPipelined, keyOf, func(pipe redis.Pipeliner, i int) {
 		shard, from := i/parts, i%parts*maxPerScript
 		some := names[from:min(len(names), from+maxPerScript)]
 		heads[i] = pipe.ZMScore(ctx, s.keys.heads(shard), some...)

@@ -20,7 +20,7 @@ func (s *Store) CheckLeases(ctx context.Context, leases []scheduler.LeaseCheck) 
 	out := make([]scheduler.LeaseChecked, len(leases))
 	scores := make([]*redis.FloatCmd, len(leases))
 	dueOf := func(i int) string { return s.keys.due(s.keys.shardOf(leases[i].Key), leases[i].Queue) }
-	s.pipelinedByNode(ctx, len(leases), dueOf, func(pipe redis.Pipeliner, i int) {
+	s.pipelinedByNode(ctx, len(leases), maxPipelined, dueOf, func(pipe redis.Pipeliner, i int) {
 		l := &leases[i]
 		scores[i] = pipe.ZScore(ctx, dueOf(i), l.Key.ID)
 	})
@@ -69,27 +69,33 @@ func leaseOf(head string) (fence scheduler.Fence, endMS int64, ok bool) {
 	return fence, d.u48(), true
 }
 
-// maxPipelined bounds how many commands go in one pipeline.
+// maxPipelined bounds how many commands go in one pipeline, which Redis carries out
+// before it does anything else.
 const maxPipelined = 1000
 
 // pipelined sends n commands in pipelines of bounded length. Each command holds
 // its own error.
 func (s *Store) pipelined(ctx context.Context, n int, add func(pipe redis.Pipeliner, i int)) {
-	for from := 0; from < n; from += maxPipelined {
+	s.pipelinedUpTo(ctx, n, maxPipelined, add)
+}
+
+// pipelinedUpTo is pipelined with so many in a pipeline at the most.
+func (s *Store) pipelinedUpTo(ctx context.Context, n, most int, add func(pipe redis.Pipeliner, i int)) {
+	for from := 0; from < n; from += most {
 		pipe := s.client.Pipeline()
-		for i := from; i < min(n, from+maxPipelined); i++ {
+		for i := from; i < min(n, from+most); i++ {
 			add(pipe, i)
 		}
 		_, _ = pipe.Exec(ctx)
 	}
 }
 
-// pipelinedByNode is pipelined for what is told of each shard by itself: on a Cluster a
+// pipelinedByNode is pipelinedUpTo for what is told of each shard by itself: on a Cluster a
 // node that hangs is waited for only so long, and takes none of what others answer. key
 // is the one key of a command.
-func (s *Store) pipelinedByNode(ctx context.Context, n int, key func(i int) string, add func(pipe redis.Pipeliner, i int)) {
+func (s *Store) pipelinedByNode(ctx context.Context, n, most int, key func(i int) string, add func(pipe redis.Pipeliner, i int)) {
 	if !s.cluster {
-		s.pipelined(ctx, n, add)
+		s.pipelinedUpTo(ctx, n, most, add)
 		return
 	}
 	parts := make(map[redis.UniversalClient][]int)
@@ -103,7 +109,7 @@ func (s *Store) pipelinedByNode(ctx context.Context, n int, key func(i int) stri
 	var wg sync.WaitGroup
 	for client, part := range parts {
 		wg.Go(func() {
-			s.pipelined(ctx, len(part), func(pipe redis.Pipeliner, n int) { add(pipe, part[n]) })
+			s.pipelinedUpTo(ctx, len(part), most, func(pipe redis.Pipeliner, n int) { add(pipe, part[n]) })
 			if ctx.Err() != nil && client != nil {
 				s.relocate(ctx)
 				s.greeter.greet(client)

@@ -17,7 +17,7 @@ func (s *Store) Load(ctx context.Context, keys []scheduler.TaskKey) []scheduler.
 	if len(keys) == 1 && !s.cluster {
 		cmds[0] = s.client.Get(ctx, nameOf(0))
 	} else {
-		s.pipelinedByNode(ctx, len(keys), nameOf, func(pipe redis.Pipeliner, i int) { cmds[i] = pipe.Get(ctx, nameOf(i)) })
+		s.pipelinedByNode(ctx, len(keys), maxPipelined, nameOf, func(pipe redis.Pipeliner, i int) { cmds[i] = pipe.Get(ctx, nameOf(i)) })
 	}
 	for i, cmd := range cmds {
 		record, err := cmd.Result()
