@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -87,10 +86,14 @@ type paceLog struct {
 
 // tell tells it of a host.
 func (l *paceLog) tell(host string) {
-	if l.lines.Allow() {
-		l.log.LogAttrs(context.Background(), slog.LevelWarn, "a host is read from more slowly: it sends much that nothing comes of",
-			l.lines.Append([]slog.Attr{slog.String("host", host)})...)
+	if !l.lines.Allow() {
+		return
 	}
+	var args []any
+	for _, attr := range l.lines.Append([]slog.Attr{slog.String("host", host)}) {
+		args = append(args, attr)
+	}
+	l.log.Warn("a host is read from more slowly: it sends much that nothing comes of", args...)
 }
 
 // charge counts what the connection's host has had done for nothing. Whoever comes over
