@@ -104,13 +104,18 @@ func (c *boundedConn) charge(n int64) {
 	}
 }
 
-// keepPace waits until more may be read of the connection's host, or the connection is
-// closed.
-func (c *boundedConn) keepPace() {
+// keepPace waits until more may be read of the connection's host, and says whether the
+// connection is still open then.
+func (c *boundedConn) keepPace() (open bool) {
 	for {
+		select {
+		case <-c.gone:
+			return false
+		default:
+		}
 		d, tell := c.host.pace.pause()
 		if d == 0 {
-			return
+			return true
 		}
 		c.from.counters.slowedReads.Add(1)
 		if tell {
@@ -121,7 +126,6 @@ func (c *boundedConn) keepPace() {
 		case <-timer.C:
 		case <-c.gone:
 			timer.Stop()
-			return
 		}
 	}
 }

@@ -51,7 +51,10 @@ type watchedConn struct {
 // Read reads from the connection as fast as its host may, and has some connections
 // closed when all hold too much.
 func (c *watchedConn) Read(p []byte) (int, error) {
-	c.bounded.keepPace()
+	if !c.bounded.keepPace() {
+		// What has come already is of no use to anybody.
+		return 0, net.ErrClosed
+	}
 	if c.taken >= turn {
 		c.taken = 0
 		runtime.Gosched()

@@ -99,6 +99,8 @@ func TestHostileClients(t *testing.T) {
 	row("---", "---", "---", "---", "---", "---", "---", "---", "---")
 	for _, at := range attacks() {
 		t.Run(at.name, func(t *testing.T) {
+			// What was sent by the last one may still be read, slowly.
+			v.awaitGoroutines(t, base+100)
 			g.look()
 			<-time.After(*window)
 			before := g.look()
