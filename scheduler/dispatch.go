@@ -19,10 +19,8 @@ type dispatcher struct {
 	// rechecking is full while a recheck is under way, and rechecks counts those.
 	rechecking chan struct{}
 	rechecks   sync.WaitGroup
-	// failing is whether the last claim failed, lookedAt when it was last looked for what
-	// there is in new queues; the loop's own.
-	failing  bool
-	lookedAt time.Time
+	// failing is whether the last claim failed; the loop's own.
+	failing bool
 
 	mu     sync.Mutex
 	queues map[QueueKey]*queue
@@ -135,17 +133,12 @@ func (d *dispatcher) runOnce(ctx context.Context) time.Duration {
 	}
 }
 
-// fewUnseen is how many queues are claimed from before anything is known of them, and
-// unseenPause for how long nothing may have been looked for before.
-const (
-	fewUnseen   = 8
-	unseenPause = 100 * time.Millisecond
-)
+// fewUnseen is how many queues are claimed from before anything is known of them.
+const fewUnseen = 8
 
 // look learns what there is in queues that nothing is known of. Of a few the claims
-// themselves tell, soonest. Of many, which subscribers may name by the thousand, at once
-// or one after the other, most are empty: a claim from each shard of each would keep the
-// store for seconds.
+// themselves tell, soonest. Of many, which subscribers may name by the thousand, most
+// are empty: a claim from each shard of each would keep the store for seconds.
 func (d *dispatcher) look(ctx context.Context) {
 	d.mu.Lock()
 	keys := d.unseen
@@ -154,11 +147,8 @@ func (d *dispatcher) look(ctx context.Context) {
 	if len(keys) == 0 {
 		return
 	}
-	now := time.Now()
-	few := len(keys) <= fewUnseen && now.Sub(d.lookedAt) >= unseenPause
-	d.lookedAt = now
 	var heads [][]int64
-	if !few {
+	if len(keys) > fewUnseen {
 		var err error
 		if heads, err = d.s.store.Heads(ctx, keys); err != nil {
 			d.s.log.WarnContext(ctx, "cannot read the heads of the queues", "error", err)
