@@ -56,7 +56,7 @@ func (s *Server) unaryHandler(method string, handle grpc.MethodHandler, unary gr
 		}
 		reply, err := handle(srv, called, call.RecvMsg, unary)
 		if err == nil {
-			err = stream.SendMsg(reply)
+			err = call.SendMsg(reply)
 		}
 		if err != nil {
 			s.takeBack(ctx)

@@ -41,10 +41,12 @@ type boundedListener struct {
 
 // host is whom connections come from.
 type host struct {
-	// conns is guarded by the listener.
-	conns   map[*boundedConn]struct{}
-	streams atomic.Int64
-	pace    pace
+	// conns and forgetting are guarded by the listener; forgetting is whether it is to be
+	// forgotten when it has no connections then.
+	conns      map[*boundedConn]struct{}
+	forgetting bool
+	streams    atomic.Int64
+	pace       pace
 }
 
 func newBoundedListener(lis net.Listener, most int, c *counters, log *slog.Logger) *boundedListener {
@@ -90,9 +92,31 @@ func (l *boundedListener) left(c *boundedConn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open--
-	if delete(c.host.conns, c); len(c.host.conns) == 0 {
-		delete(l.hosts, c.hostName)
+	delete(c.host.conns, c)
+	l.forget(c.hostName)
+}
+
+// forget forgets a host that has no connections and owes nothing. One that does is
+// remembered until that is past, or it would only have to come again. Callers hold mu.
+func (l *boundedListener) forget(name string) {
+	h := l.hosts[name]
+	if h == nil || len(h.conns) > 0 || h.forgetting {
+		return
 	}
+	owed := h.pace.owed.Load()
+	if owed <= freeOfCall || len(l.hosts) > l.most {
+		delete(l.hosts, name)
+		return
+	}
+	h.forgetting = true
+	time.AfterFunc(time.Duration(owed)*time.Second/paceRate, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		h.forgetting = false
+		if len(h.conns) == 0 {
+			delete(l.hosts, name)
+		}
+	})
 }
 
 // relieve closes connections for as long as all hold too much together.

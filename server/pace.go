@@ -15,12 +15,18 @@ import (
 const (
 	// freeOfCall counts for a call that came to nothing, a stream, and a connection.
 	freeOfCall = 20
+	// answersToMessage is how many frames a client may send since a message has come: it
+	// opens its windows again, measures how long the way is, and answers the server, which
+	// does the same.
+	answersToMessage = 4
 	// paceRate is how much of that is taken of a host in a second, in the long run: 1,000
-	// calls, or 20,000 frames. Clients' own pings, settings and changes of windows are far
-	// fewer, since messages are what they are about.
+	// calls, or 20,000 frames beyond those that go with messages.
 	paceRate = 20_000
 	// paceBurst is how much is taken at once.
 	paceBurst = 4_000
+	// mostOwed is the most that is held against a host: what ends at once, such as the
+	// calls of a client that goes, keeps it waiting for 2 s.
+	mostOwed = paceBurst + 2*paceRate
 	// leastPause and mostPause bound how long a connection is not read from before it is
 	// seen whether it may be again.
 	leastPause = 5 * time.Millisecond
@@ -44,7 +50,11 @@ type pace struct {
 }
 
 // charge adds to what is owed.
-func (p *pace) charge(n int64) { p.owed.Add(n) }
+func (p *pace) charge(n int64) {
+	if p.owed.Add(n) > mostOwed {
+		p.owed.Store(mostOwed)
+	}
+}
 
 // pay takes off what is owed, if it is as much.
 func (p *pace) pay(n int64) {
@@ -64,9 +74,12 @@ func (p *pace) pause() (d time.Duration, tell bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
+	// More than all is not earned in however long a time.
+	p.at = later(p.at, now.Add(-mostOwed*time.Second/paceRate))
 	if earned := int64(now.Sub(p.at).Seconds() * paceRate); earned > 0 {
 		p.pay(earned)
-		p.at = now
+		// What is less than one is yet to be.
+		p.at = p.at.Add(time.Duration(earned) * time.Second / paceRate)
 	}
 	over := p.owed.Load() - paceBurst
 	if over < 0 {
@@ -76,6 +89,13 @@ func (p *pace) pause() (d time.Duration, tell bool) {
 		p.told = now
 	}
 	return min(max(time.Duration(over)*time.Second/paceRate, leastPause), mostPause), tell
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 // paceLog is where it is told who is read from more slowly.

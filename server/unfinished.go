@@ -94,6 +94,15 @@ func (s *countedStream) RecvMsg(m any) error {
 	return err //nolint:wrapcheck // it is gRPC's own status
 }
 
+// SendMsg sends a message.
+func (s *countedStream) SendMsg(m any) error {
+	err := s.ServerStream.SendMsg(m)
+	if err == nil && s.conn != nil {
+		s.conn.host.pace.pay(answersToMessage)
+	}
+	return err //nolint:wrapcheck // it is gRPC's own status
+}
+
 // end ends the watch.
 func (s *countedStream) end(ctx context.Context) {
 	if s.conn == nil {
@@ -102,8 +111,13 @@ func (s *countedStream) end(ctx context.Context) {
 	if !s.come {
 		s.conn.add(-1, 0, 0)
 	}
-	// gRPC ends what it has refused just as if the client had taken it back.
-	if errors.Is(ctx.Err(), context.Canceled) && !s.refused.Load() {
-		s.conn.charge(freeOfCall)
+	// gRPC ends what it has refused just as if the client had taken it back. What ends
+	// with its connection cannot be done over and over but by opening others.
+	select {
+	case <-s.conn.gone:
+	default:
+		if errors.Is(ctx.Err(), context.Canceled) && !s.refused.Load() {
+			s.conn.charge(freeOfCall)
+		}
 	}
 }
