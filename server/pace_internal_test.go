@@ -176,6 +176,8 @@ func TestPaceIsOfAHost(t *testing.T) {
 			t.Errorf("it was told %d times within a minute, want once: %s", got, log)
 		}
 		<-time.After(mostOwed * time.Second / paceRate)
+		lis.mu.Lock()
+		defer lis.mu.Unlock()
 		if len(lis.hosts) != 0 {
 			t.Error("the host is remembered though it owes nothing")
 		}
