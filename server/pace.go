@@ -75,7 +75,9 @@ func (p *pace) pause() (d time.Duration, tell bool) {
 	defer p.mu.Unlock()
 	now := time.Now()
 	// More than all is not earned in however long a time.
-	p.at = later(p.at, now.Add(-mostOwed*time.Second/paceRate))
+	if all := now.Add(-mostOwed * time.Second / paceRate); p.at.Before(all) {
+		p.at = all
+	}
 	if earned := int64(now.Sub(p.at).Seconds() * paceRate); earned > 0 {
 		p.pay(earned)
 		// What is less than one is yet to be.
@@ -89,13 +91,6 @@ func (p *pace) pause() (d time.Duration, tell bool) {
 		p.told = now
 	}
 	return min(max(time.Duration(over)*time.Second/paceRate, leastPause), mostPause), tell
-}
-
-func later(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
-	}
-	return a
 }
 
 // paceLog is where it is told who is read from more slowly.

@@ -31,8 +31,8 @@ const (
 
 // subscription is one stream. Three goroutines work on it: the receiver reads,
 // the settler, once there is something to settle, has outcomes and extensions carried
-// out, and the sender, alone, writes. The goroutine of the call itself watches over them: only its return
-// frees a sender whose client does not read.
+// out, and the sender, alone, writes. The goroutine of the call itself watches over
+// them: only its return frees a sender whose client does not read.
 type subscription struct {
 	s   *Server
 	rpc retryv1.RetryService_SubscribeServer
