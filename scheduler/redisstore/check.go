@@ -139,7 +139,8 @@ func (s *Store) checkServer(ctx context.Context, client redis.UniversalClient, f
 	if err := s.checkWait(ctx, client); err != nil {
 		return err
 	}
-	f.add(version, diskLevel(settings, info), s.heard(s.nodeOf(client), info))
+	connected, _ := s.heard(s.nodeOf(client), info)
+	f.add(version, diskLevel(settings, info), connected)
 	return nil
 }
 

@@ -2,10 +2,8 @@ package redisstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,13 +50,11 @@ type lookAgain struct {
 	err error
 }
 
-// waiting is a WAIT on its way.
+// waiting is a WAIT on its way, and what the same server tells of its replicas right
+// after it.
 type waiting struct {
-	cmd *redis.IntCmd
-	// asked is how many replicas are waited for, of the primary of that history: what
-	// was known before anything was written.
-	asked int
-	of    string
+	cmd  *redis.IntCmd
+	info *redis.StringCmd
 }
 
 // confirms says whether replicas confirm what is written.
@@ -77,26 +73,30 @@ func (s *Store) nodeOf(client redis.UniversalClient) *node {
 	return n.(*node)
 }
 
-// needed is how many of the server's replicas have to confirm.
-func (s *Store) needed(n *node) int {
+// needed is how many replicas have to confirm, of so many that there should be.
+func (s *Store) needed(all int) int {
 	if s.cfg.Replicas > 0 {
 		return s.cfg.Replicas
 	}
 	// With none connected nothing can be confirmed, which is not the same as if
 	// nothing had to be.
-	return max(1, n.all.count())
+	return max(1, all)
 }
 
 // heard takes note of what a server tells of its replicas, and returns how many are
-// connected. One that loads, for minutes perhaps, is not waited for.
-func (s *Store) heard(n *node, info map[string]string) int {
+// connected and how many have to confirm. One that loads, for minutes perhaps, is not
+// waited for.
+func (s *Store) heard(n *node, info map[string]string) (connected, needed int) {
 	connected, loaded, inStep := replicasOf(info)
-	n.all.heard(info["master_replid"], loaded, time.Now())
-	n.behind.Store(inStep < s.needed(n))
-	return connected
+	needed = s.needed(n.all.heard(info["master_replid"], loaded, time.Now()))
+	n.behind.Store(inStep < needed)
+	return connected, needed
 }
 
-// wait is the WAIT that ends a pipeline to a server.
+// wait is the WAIT that ends a pipeline to a server, and the INFO behind it. What is
+// known of the replicas before may be of another server than the pipeline's connection
+// leads to: while Sentinels make a replica the primary, some lead to the one and some
+// to the other.
 func (s *Store) wait(ctx context.Context, n *node) *waiting {
 	d := min(confirmTime, s.readTimeout/2)
 	if n.behind.Load() {
@@ -106,40 +106,40 @@ func (s *Store) wait(ctx context.Context, n *node) *waiting {
 		// What is left after it is for the answer's way back.
 		d = min(d, time.Until(deadline)/2)
 	}
-	w := &waiting{of: n.all.primary(), asked: s.needed(n)}
-	// Of 0 ms it would wait for ever.
-	w.cmd = redis.NewIntCmd(ctx, "wait", strconv.Itoa(w.asked), strconv.FormatInt(max(1, d.Milliseconds()), 10))
-	return w
+	all, _ := n.all.count()
+	return &waiting{
+		// Of 0 ms it would wait for ever.
+		cmd:  redis.NewIntCmd(ctx, "wait", s.needed(all), max(1, d.Milliseconds())),
+		info: redis.NewStringCmd(ctx, "info", "replication"),
+	}
 }
 
 // confirmed says what an answer to WAIT means: nil when enough replicas have
-// confirmed, or else an error of KindUnconfirmed. Enough is what it was asked for,
-// and what is known since: where a replica has become the primary meanwhile, those
-// of the old one that confirm are as lost as it is.
-func (s *Store) confirmed(ctx context.Context, client redis.UniversalClient, n *node, wait *waiting) error {
+// confirmed, or else an error of KindUnconfirmed. Enough is what the server that was
+// written to should have, by what it told right after: a replica that has come
+// meanwhile must confirm too, because it may become the primary, and one that has left
+// may be it already, and then those that confirm are as lost as the old one is.
+func (s *Store) confirmed(ctx context.Context, n *node, wait *waiting) error {
 	acked, err := wait.cmd.Result()
 	if err != nil {
 		return unconfirmed(fmt.Errorf("redis: wait for replicas: %w", err))
 	}
-	enough := func() bool { return int(acked) >= max(wait.asked, s.needed(n)) && n.all.primary() == wait.of }
-	if !n.all.stale(time.Now()) && enough() {
+	text, err := wait.info.Result()
+	if err != nil {
+		return unconfirmed(fmt.Errorf("redis: count the replicas: %w", err))
+	}
+	info := infoOf(text)
+	if role := info["role"]; role != "master" {
+		s.elected.ask(ctx)
+		return unconfirmed(fmt.Errorf("redis: what was the primary is a %s since", role))
+	}
+	_, needed := s.heard(n, info)
+	if int(acked) >= needed {
 		n.behind.Store(false)
 		return nil
 	}
-	// More may have come.
-	if err := s.look(ctx, client, n); err != nil {
-		return unconfirmed(err)
-	}
-	if enough() {
-		return nil
-	}
 	s.elected.ask(ctx)
-	switch {
-	case n.all.primary() != wait.of:
-		return unconfirmed(errors.New("redis: there is another primary since"))
-	default:
-		return unconfirmed(fmt.Errorf("redis: %d of %d replicas have confirmed in time", acked, max(wait.asked, s.needed(n))))
-	}
+	return unconfirmed(fmt.Errorf("redis: %d of %d replicas have confirmed in time", acked, needed))
 }
 
 // look counts a server's replicas anew.
@@ -177,7 +177,8 @@ func (s *Store) mayClaim(ctx context.Context, shard int) error {
 		return last.err
 	}
 	if n.behind.Load() {
-		return unconfirmed(fmt.Errorf("redis: fewer than %d replicas are in step", s.needed(n)))
+		all, _ := n.all.count()
+		return unconfirmed(fmt.Errorf("redis: fewer than %d replicas are in step", s.needed(all)))
 	}
 	return nil
 }

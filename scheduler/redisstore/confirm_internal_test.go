@@ -66,42 +66,39 @@ func toldStore(t *testing.T, server *told) (*Store, *node) {
 	return s, n
 }
 
-// TestWhatIsConfirmedIsOfTheTimeBefore has what is known of the replicas change while
-// they are waited for, as others' calls find out.
-func TestWhatIsConfirmedIsOfTheTimeBefore(t *testing.T) {
+// TestWhoIsToConfirm has a server answer WAIT, and tell of its replicas right after it,
+// when one or another has been heard of before.
+func TestWhoIsToConfirm(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		before string
-		// heard is what others are told meanwhile, long says that it is old by then, and
-		// after what is told from then on.
-		heard string
-		long  bool
-		after string
-		acked int64
-		want  bool
+		before []string
+		after  string
+		acked  int64
+		want   bool
 	}{
-		"nothing changes":                   {ofPrimary("a", 2, 0), ofPrimary("a", 2, 0), false, ofPrimary("a", 2, 0), 2, true},
-		"too few":                           {ofPrimary("a", 2, 0), ofPrimary("a", 2, 0), false, ofPrimary("a", 2, 0), 1, false},
-		"the count is old":                  {ofPrimary("a", 2, 0), ofPrimary("a", 2, 0), true, ofPrimary("a", 2, 0), 2, true},
-		"one has come":                      {ofPrimary("a", 1, 0), ofPrimary("a", 2, 0), false, ofPrimary("a", 2, 0), 1, false},
-		"another primary":                   {ofPrimary("a", 1, 0), ofPrimary("b", 1, 0), false, ofPrimary("b", 1, 0), 1, false},
-		"another primary is found by it":    {ofPrimary("a", 1, 0), ofPrimary("a", 1, 0), true, ofPrimary("b", 1, 0), 1, false},
-		"another primary has fewer":         {ofPrimary("a", 2, 0), ofPrimary("b", 1, 0), false, ofPrimary("b", 1, 0), 2, false},
-		"another primary, and then the one": {ofPrimary("a", 2, 0), ofPrimary("b", 1, 0), false, ofPrimary("a", 1, 0), 1, false},
+		"nothing changes":              {nil, ofPrimary("a", 2, 0), 2, true},
+		"too few":                      {nil, ofPrimary("a", 2, 0), 1, false},
+		"one comes":                    {nil, ofPrimary("a", 3, 0), 2, false},
+		"one comes, and confirms":      {nil, ofPrimary("a", 3, 0), 3, true},
+		"one leaves":                   {nil, ofPrimary("a", 1, 0), 1, false},
+		"one has confirmed and leaves": {nil, ofPrimary("a", 1, 0), 2, true},
+		"another primary":              {nil, ofPrimary("b", 1, 0), 1, true},
+		"another primary, of which more are known": {[]string{ofPrimary("b", 2, 0), ofPrimary("a", 1, 0)}, ofPrimary("b", 1, 0), 1, false},
+		"the old one, when the new one is known":   {[]string{ofPrimary("b", 0, 0)}, ofPrimary("a", 1, 0), 1, false},
+		"the new one has none":                     {nil, ofPrimary("b", 0, 0), 0, false},
+		"it is a replica by now":                   {nil, strings.Replace(ofPrimary("a", 2, 0), "master", "slave", 1), 2, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				server := &told{info: c.before}
-				s, n := toldStore(t, server)
-				wait := s.wait(t.Context(), n)
-				s.heard(n, infoOf(c.heard))
-				if c.long {
-					n.all.heardAt = n.all.heardAt.Add(-countPause)
+				s, n := toldStore(t, &told{info: ofPrimary("a", 2, 0)})
+				for _, info := range c.before {
+					s.heard(n, infoOf(info))
 				}
-				server.info = c.after
+				wait := s.wait(t.Context(), n)
 				wait.cmd.SetVal(c.acked)
-				err := s.confirmed(t.Context(), s.client, n, wait)
+				wait.info.SetVal(c.after)
+				err := s.confirmed(t.Context(), n, wait)
 				if (err == nil) != c.want || (err != nil && !scheduler.IsUnconfirmed(err)) {
 					t.Errorf("%v", err)
 				}
@@ -165,12 +162,12 @@ func TestReplicasThatLoadAreNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	server := &told{info: ofPrimary("a", 1, 0)}
 	s, n := toldStore(t, server)
-	s.heard(n, infoOf(server.info+"slave1:state=online,offset=0,lag=9\r\n"))
-	if got := s.needed(n); got != 1 {
-		t.Errorf("%d have to confirm, want 1", got)
-	}
-	s.heard(n, infoOf(ofPrimary("a", 2, 0)))
-	if got := s.needed(n); got != 2 {
-		t.Errorf("once it has loaded, %d have to confirm, want 2", got)
+	for _, c := range []struct {
+		info string
+		want int
+	}{{server.info + "slave1:state=online,offset=0,lag=9\r\n", 1}, {ofPrimary("a", 2, 0), 2}} {
+		if _, got := s.heard(n, infoOf(c.info)); got != c.want {
+			t.Errorf("%d have to confirm, want %d, by\n%s", got, c.want, c.info)
+		}
 	}
 }

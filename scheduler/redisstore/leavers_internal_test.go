@@ -29,30 +29,35 @@ func TestLeaversAreCountedOnForAWhile(t *testing.T) {
 		},
 		"long not looked at": {[]heard{{0, "a", 2}, {time.Hour, "a", 1}}, 2},
 		"another primary":    {[]heard{{0, "a", 2}, {time.Second, "b", 1}}, 1},
+		"one of two leaves the old primary, the other is new": {
+			[]heard{{0, "a", 2}, {time.Second, "b", 0}, {2 * time.Second, "a", 1}}, 2,
+		},
 	} {
 		var l leavers
 		began := time.UnixMilli(1_700_000_000_000)
 		for _, h := range c.heard {
 			l.heard(h.history, h.connected, began.Add(h.after))
 		}
-		if got := l.count(); got != c.want {
-			t.Errorf("%s: %d are counted on, want %d", name, got, c.want)
+		if got, known := l.count(); got != c.want || known != (c.heard != nil) {
+			t.Errorf("%s: %d are counted on (%v), want %d", name, got, known, c.want)
 		}
 	}
 }
 
-func TestACountIsOldAfterASecond(t *testing.T) {
+func TestPrimariesAreForgotten(t *testing.T) {
 	t.Parallel()
 	var l leavers
 	now := time.UnixMilli(1_700_000_000_000)
-	if !l.stale(now) {
-		t.Error("none was counted, and that counts")
-	}
-	l.heard("a", 1, now)
-	if l.stale(now.Add(countPause - 1)) {
-		t.Error("a fresh count does not count")
-	}
-	if !l.stale(now.Add(countPause)) {
-		t.Error("an old count counts")
+	l.heard("old", 2, now)
+	l.heard("older", 2, now)
+	for _, c := range []struct {
+		after     time.Duration
+		primary   string
+		connected int
+		want      int
+	}{{time.Minute, "old", 2, 2}, {forgetPause, "new", 1, 1}, {forgetPause, "older", 1, 1}, {forgetPause, "old", 1, 2}} {
+		if got := l.heard(c.primary, c.connected, now.Add(c.after)); got != c.want {
+			t.Errorf("after %s %d replicas of %s are counted on, want %d", c.after, got, c.primary, c.want)
+		}
 	}
 }

@@ -232,13 +232,15 @@ const maxPatiently = 500
 // pipeline does not do by itself. When confirm is set, its replicas are to confirm
 // what is written.
 func (s *Store) runAt(ctx context.Context, client redis.UniversalClient, calls []*call, confirm *node) {
-	if confirm != nil && confirm.all.primary() == "" {
-		// What confirms is only known by whose replicas they are.
-		if err := s.look(ctx, client, confirm); err != nil {
-			for _, c := range calls {
-				c.err = err
+	if confirm != nil {
+		if _, known := confirm.all.count(); !known {
+			// It has to be known how many to wait for.
+			if err := s.look(ctx, client, confirm); err != nil {
+				for _, c := range calls {
+					c.err = err
+				}
+				return
 			}
-			return
 		}
 	}
 	s.send(ctx, client, calls, confirm, func(sc *script) (command, name string) { return "evalsha", sc.sha })
@@ -310,6 +312,7 @@ func (s *Store) send(
 		if confirm != nil {
 			wait = s.wait(ctx, confirm)
 			_ = pipe.Process(ctx, wait.cmd)
+			_ = pipe.Process(ctx, wait.info)
 		}
 		// Each command holds its own error.
 		_, _ = pipe.Exec(ctx)
@@ -322,7 +325,7 @@ func (s *Store) send(
 	if confirm == nil || !written {
 		return
 	}
-	if err := s.confirmed(ctx, client, confirm, wait); err != nil {
+	if err := s.confirmed(ctx, confirm, wait); err != nil {
 		for _, c := range calls {
 			if c.err == nil {
 				c.err = err
