@@ -78,20 +78,27 @@ func TestConfirmationByTheReplicasOfAnOldPrimary(t *testing.T) {
 	}
 	board.to.Store(heir)
 	var begun int
-	ended := make(chan scheduler.Committed, 100)
-	await(t, "an answer of the new one", func() bool {
+	ended := make(chan error, 1000)
+	begin := func() {
 		changes := creations(100+2*begun, 2)
-		go func() { ended <- s.Commit(t.Context(), changes)[0] }()
 		begun++
+		go func() { ended <- s.Commit(t.Context(), changes)[0].Err }()
+	}
+	await(t, "an answer of the new one", func() bool {
+		begin()
 		return len(ended) > 0
 	})
 	thaw()
 	for range begun {
-		wantKind(t, (<-ended).Err, scheduler.KindUnconfirmed)
+		wantKind(t, <-ended, scheduler.KindUnconfirmed)
 	}
-	before := changes(t, old)
-	for i := range 10 {
-		wantKind(t, s.Commit(t.Context(), creations(1000+i*2, 2))[0].Err, scheduler.KindUnconfirmed)
+	// As many at once as there were go by all connections that there are.
+	before, connections := changes(t, old), begun
+	for range connections {
+		begin()
+	}
+	for range connections {
+		wantKind(t, <-ended, scheduler.KindUnconfirmed)
 	}
 	if changes(t, old) == before {
 		t.Error("none went to the old one, so that nothing is shown")

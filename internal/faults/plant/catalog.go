@@ -25,6 +25,9 @@ func catalog() []*bug {
 		{name: "wait-elsewhere", title: "WAIT goes by another connection", checks: []check{
 			tested(store, "TestReplicasConfirm", "confirm_test.go:"),
 		}},
+		{name: "replicas-of-another", title: "confirmations are held against the replicas of whichever server was heard of last", checks: []check{
+			tested(store, "TestConfirmationByTheReplicasOfAnOldPrimary", "two_primaries_test.go:"),
+		}},
 		{name: "silent-duplicate", title: "a duplicate writes nothing that replicas could confirm", checks: []check{
 			tested(store, "TestDuplicatesWrite", "has written nothing"),
 		}},
