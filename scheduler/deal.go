@@ -40,13 +40,17 @@ func (d *dispatcher) deal() (claims []*dealt, wakeMS int64) {
 	}
 	d.beginRound()
 	open := func(q *queue) bool { return d.hasRoom(q.namespace) && q.open() }
-	due, nextMS := d.agenda.due(nowMS, open)
+	due, nextMS := d.agenda.due(nowMS, func(q *queue) bool { return !q.namespace.flying && open(q) })
 	wakeMS = min(d.out.earliestMS(), nextMS)
 	d.answerWaiters(func(q *queue) bool {
-		return q != nil && (q.unseen || q.lookMS <= nowMS && open(q) ||
-			slices.ContainsFunc(d.unsure, func(c *dealt) bool { return c.q == q }))
+		return q != nil && (q.unseen || q.claims > 0 || q.lookMS <= nowMS && open(q))
 	})
-	claims = append(slices.Clone(d.unsure), d.dealHands(d.handsOf(due, nowMS))...)
+	for _, c := range d.unsure {
+		if !c.q.namespace.flying {
+			claims = append(claims, c)
+		}
+	}
+	claims = append(claims, d.dealHands(d.handsOf(due, nowMS))...)
 	d.sleepMS = wakeMS
 	return claims, wakeMS
 }

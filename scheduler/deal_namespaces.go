@@ -7,10 +7,11 @@ import (
 )
 
 const (
-	// maxHands and maxPerRound bound what is claimed at once while several namespaces
-	// want something, and so how long one waits until another has got its own.
-	maxHands    = 64
-	maxPerRound = maxPerTurn
+	// maxHands and maxPerRound bound what is claimed at once while there are several
+	// namespaces, and so how long one waits for what the store does for another: with half
+	// of it a namespace with a backlog gets less, and no other its own sooner.
+	maxHands    = 32
+	maxPerRound = maxPerTurn / 2
 )
 
 // namespaceTurn is what the dispatcher knows of a namespace that somebody has subscribed
@@ -32,6 +33,8 @@ type namespaceTurn struct {
 	passed int
 	// use is what is known of its use of its quota, nil where it has none.
 	use *namespaceUse
+	// flying is whether claims are on their way for it.
+	flying bool
 }
 
 func (d *dispatcher) namespaceOf(name string) *namespaceTurn {

@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -16,14 +15,17 @@ import (
 type dispatcher struct {
 	s    *Scheduler
 	wake chan struct{}
-	// rechecking is full while a recheck is under way, and rechecks counts those.
+	// rechecking is full while a recheck is under way.
 	rechecking chan struct{}
-	rechecks   sync.WaitGroup
-	// failing is whether the last claim failed; the loop's own.
-	failing bool
+	// flights has something in it for each that is under way beside the loop.
+	flights chan struct{}
+	// others are all who work beside the loop.
+	others sync.WaitGroup
 
-	mu     sync.Mutex
-	queues map[QueueKey]*queue
+	mu sync.Mutex
+	// failing is whether the last claim failed.
+	failing bool
+	queues  map[QueueKey]*queue
 	// agenda holds the same queues.
 	agenda agenda
 	// namespaces are those that the queues are in.
@@ -66,6 +68,7 @@ func newDispatcher(s *Scheduler) *dispatcher {
 		wake: make(chan struct{}, 1),
 
 		rechecking: make(chan struct{}, 1),
+		flights:    make(chan struct{}, maxFlights),
 
 		queues: make(map[QueueKey]*queue),
 		subs:   make(map[*Subscription]struct{}),
@@ -77,7 +80,7 @@ func newDispatcher(s *Scheduler) *dispatcher {
 
 // run hands out until ctx ends.
 func (d *dispatcher) run(ctx context.Context) error {
-	defer d.rechecks.Wait()
+	defer d.others.Wait()
 	fallback := time.NewTicker(fallbackInterval)
 	defer fallback.Stop()
 	timer := time.NewTimer(0)
@@ -109,10 +112,10 @@ func (d *dispatcher) run(ctx context.Context) error {
 	}
 }
 
-// runOnce claims and delivers all that is due and that there is credit for, and
+// runOnce has all claimed and delivered that is due and that there is credit for, and
 // returns how long to sleep.
 func (d *dispatcher) runOnce(ctx context.Context) time.Duration {
-	for {
+	for ctx.Err() == nil {
 		d.look(ctx)
 		deal, wakeMS := d.deal()
 		d.returnLate(ctx)
@@ -122,15 +125,11 @@ func (d *dispatcher) runOnce(ctx context.Context) time.Duration {
 			}
 			return max(0, d.s.clock.until(wakeMS))
 		}
-		var failed error
 		for _, part := range byNamespace(deal) {
-			failed = cmp.Or(d.hand(ctx, part), failed)
-		}
-		d.tell(ctx, failed)
-		if failed != nil {
-			return retryPause
+			d.fly(ctx, part)
 		}
 	}
+	return 0
 }
 
 // fewUnseen is how many queues are claimed from before anything is known of them.
@@ -255,7 +254,7 @@ func (d *dispatcher) moved(before, after *Task) {
 		if after != nil && after.State == StateLeased && after.Fence == before.Fence {
 			d.out.extend(after.Key, after.Fence, after.LeaseEndMS)
 		} else if d.out.free(before.Key, before.Fence) {
-			signal(d.wake)
+			d.wakeFor(d.queues[before.Queue()])
 		}
 	}
 	if after == nil {
@@ -290,7 +289,7 @@ func (d *dispatcher) note(h Hint) {
 	sh.headMS = headMS
 	d.agenda.moved(q)
 	if headMS < d.sleepMS {
-		signal(d.wake)
+		d.wakeFor(q)
 	}
 }
 

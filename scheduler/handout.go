@@ -54,13 +54,18 @@ func (d *dispatcher) hand(ctx context.Context, deal []*dealt) error {
 // tell logs that claims have begun to fail, and that they no longer do: an outage
 // is told twice, however long it lasts.
 func (d *dispatcher) tell(ctx context.Context, failed error) {
+	d.mu.Lock()
+	failing := failed != nil || d.failing && len(d.unsure) > 0
+	told := failing == d.failing
+	d.failing = failing
+	d.mu.Unlock()
 	switch {
-	case failed != nil && !d.failing:
+	case told:
+	case failing:
 		d.s.log.WarnContext(ctx, "due attempts cannot be claimed", "error", failed, "cause", errors.Unwrap(failed))
-	case failed == nil && d.failing:
+	default:
 		d.s.log.InfoContext(ctx, "due attempts can be claimed again")
 	}
-	d.failing = failed != nil
 }
 
 // subOf returns the subscription of a task that the claim took. Its nonce tells

@@ -17,7 +17,7 @@ func (d *dispatcher) startRecheck(ctx context.Context) {
 		return
 	}
 	done := make(chan struct{})
-	d.rechecks.Go(func() {
+	d.others.Go(func() {
 		defer signal(d.wake)
 		defer close(done)
 		d.recheck(ctx)

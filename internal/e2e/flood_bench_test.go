@@ -45,7 +45,7 @@ func BenchmarkFlood(b *testing.B) {
 		b.Run(fmt.Sprintf("handling=%s/reporting=%t", spec.Handling, spec.Reporting), func(b *testing.B) {
 			for b.Loop() {
 				spec.Tasks = 200_000
-				alone, flooded, handled := flood(b, spec, 10*time.Second)
+				alone, flooded, handled := flood(b, spec, 20*time.Second)
 				alone.tell(b, "alone")
 				flooded.tell(b, "flooded")
 				b.ReportMetric(handled, "flood-attempts/s")
