@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,8 +42,9 @@ func BenchmarkFlood(b *testing.B) {
 		{Handling: 100 * time.Millisecond, Reporting: true},
 		{Handling: 20 * time.Millisecond, Reporting: true},
 		{Reporting: true},
+		{Handling: 20 * time.Millisecond, Reporting: true, Quota: 2000},
 	} {
-		b.Run(fmt.Sprintf("handling=%s/reporting=%t", spec.Handling, spec.Reporting), func(b *testing.B) {
+		b.Run(fmt.Sprintf("handling=%s/reporting=%t/quota=%d", spec.Handling, spec.Reporting, spec.Quota), func(b *testing.B) {
 			for b.Loop() {
 				spec.Tasks = 200_000
 				alone, flooded, handled := flood(b, spec, 20*time.Second)
@@ -72,8 +74,16 @@ func flood(b *testing.B, spec floodSpec, lasting time.Duration) (alone, flooded 
 	b.Helper()
 	spec.Addr = freeAddr(b)
 	// What it logs is kept by this process, which is to have time for its worker.
-	server := docstest.StartProcess(b, b.TempDir(), nil, retryd(b), "serve", "--listen="+spec.Addr, "--admin-listen=",
-		"--log-decisions=false", "--redis-url="+redistest.Start(b).URL())
+	dir := b.TempDir()
+	quotas := filepath.Join(dir, "quotas.yaml")
+	limit := func(text string) {
+		if err := os.WriteFile(quotas, []byte(text), 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	limit("default: {}")
+	server := docstest.StartProcess(b, dir, nil, retryd(b), "serve", "--listen="+spec.Addr, "--admin-listen=",
+		"--log-decisions=false", "--redis-url="+redistest.Start(b).URL(), "--quotas="+quotas)
 	server.AwaitLog("word that it serves", func(text string) bool { return strings.Contains(text, "redis can be used: serving") })
 	quiet := dialFlooded(b, spec.Addr, "quiet")
 	createPolicy(b, quiet, "at", 100*time.Millisecond)
@@ -135,6 +145,10 @@ func flood(b *testing.B, spec floodSpec, lasting time.Duration) (alone, flooded 
 		return n
 	}
 	p.Await("word that attempts are handled", func(stdout string) bool { return strings.Count(stdout, "\n") > 5 })
+	if spec.Quota > 0 {
+		limit(fmt.Sprintf("namespaces: {flood: {reports_per_second: %d}}", spec.Quota))
+		server.AwaitLog("word of the quota", func(text string) bool { return strings.Contains(text, "quotas have changed") })
+	}
 	before := total()
 	flooded = measure()
 	handled = float64(total()-before) / lasting.Seconds()
@@ -155,6 +169,9 @@ type floodSpec struct {
 	Handling time.Duration
 	// Reporting is whether more are reported without end.
 	Reporting bool
+	// Quota is how many reports a second are taken of it once it handles attempts; 0 is
+	// all.
+	Quota int
 }
 
 // runFlood is the main of that process. Once it handles attempts, it writes every tenth of
