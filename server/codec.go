@@ -23,6 +23,8 @@ type arrival struct {
 	// bytes is how many the message was when it came, which it need not be when it
 	// is encoded again.
 	bytes int
+	// cut says that it was not decoded to its end.
+	cut bool
 }
 
 // codec is gRPC's own, but that it tells an arrival how long its message was, and
@@ -34,7 +36,8 @@ func newCodec() codec { return codec{encoding.GetCodecV2(encodingproto.Name)} }
 
 // Unmarshal decodes data into v, which is a message or an arrival of one.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
-	if in, ok := v.(*arrival); ok {
+	in, ok := v.(*arrival)
+	if ok {
 		in.bytes += prefixBytes + data.Len()
 		v = in.msg
 	}
@@ -44,7 +47,11 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	}
 	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buf.Free()
-	return proto.Unmarshal(cutBatch(buf.ReadOnlyData()), batch)
+	body := cutBatch(buf.ReadOnlyData())
+	if in != nil {
+		in.cut = len(body) < data.Len()
+	}
+	return proto.Unmarshal(body, batch)
 }
 
 // cutBatch cuts an encoded batch behind the first report that is too many.

@@ -34,6 +34,9 @@ func TestCodecDecodesNoMoreThanItMust(t *testing.T) {
 		if len(got.GetReports()) != want || got.GetNamespace() != "n" {
 			t.Errorf("of %d reports %d were decoded, in namespace %q; want %d", sent, len(got.GetReports()), got.GetNamespace(), want)
 		}
+		if cut := sent > maxBatch+1; in.cut != cut {
+			t.Errorf("of %d reports some were left out: %t, want %t", sent, in.cut, cut)
+		}
 		if in.bytes != prefixBytes+len(body) {
 			t.Errorf("a message of %d bytes took %d; want 5 more", len(body), in.bytes)
 		}

@@ -84,7 +84,6 @@ func (l *boundedListener) admit(conn net.Conn) *boundedConn {
 	c := &boundedConn{Conn: conn, from: l, opened: time.Now(), hostName: name, host: h, gone: make(chan struct{})}
 	h.conns[c] = struct{}{}
 	l.open++
-	c.charge(freeOfCall)
 	return c
 }
 

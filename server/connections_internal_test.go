@@ -113,11 +113,11 @@ type bodies struct {
 func (b *bodies) Context() context.Context { return b.ctx }
 
 func (b *bodies) RecvMsg(m any) error {
-	if b.err != nil {
+	if b.body == nil {
 		return b.err
 	}
 	_ = newCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(make([]byte, *b.body))}, m)
-	return nil
+	return b.err
 }
 
 func (b *bodies) SendMsg(any) error { return b.err }

@@ -15,6 +15,10 @@ import (
 const (
 	// freeOfCall counts for a call that came to nothing, a stream, and a connection.
 	freeOfCall = 20
+	// bytesToFrame is how much of a message that cannot be read counts one, and
+	// windowBytes how much comes of one that gRPC does not even begin to read.
+	bytesToFrame = 1 << 10
+	windowBytes  = 64 << 10
 	// answersToMessage is how many frames a client may send since a message has come: it
 	// opens its windows again, measures how long the way is, and answers the server, which
 	// does the same.
@@ -28,9 +32,11 @@ const (
 	// calls of a client that goes, keeps it waiting for 2 s.
 	mostOwed = paceBurst + 2*paceRate
 	// leastPause and mostPause bound how long a connection is not read from before it is
-	// seen whether it may be again.
-	leastPause = 5 * time.Millisecond
-	mostPause  = 100 * time.Millisecond
+	// seen whether it may be again. New ones, of which there may be thousands, have their
+	// turns one after the other instead.
+	leastPause     = 5 * time.Millisecond
+	mostPause      = 100 * time.Millisecond
+	mostPauseOfNew = mostOwed * time.Second / paceRate
 	// toldAgain is how long nothing more is said of a host in the log.
 	toldAgain = time.Minute
 )
@@ -66,8 +72,8 @@ func (p *pace) pay(n int64) {
 	}
 }
 
-// pause is how long nothing is to be read, and whether that is to be told.
-func (p *pace) pause() (d time.Duration, tell bool) {
+// pause is how long nothing is to be read, at most, and whether that is to be told.
+func (p *pace) pause(most time.Duration) (d time.Duration, tell bool) {
 	if p.owed.Load() < paceBurst {
 		return 0, false
 	}
@@ -90,7 +96,7 @@ func (p *pace) pause() (d time.Duration, tell bool) {
 	if tell = now.Sub(p.told) >= toldAgain; tell {
 		p.told = now
 	}
-	return min(max(time.Duration(over)*time.Second/paceRate, leastPause), mostPause), tell
+	return min(max(time.Duration(over)*time.Second/paceRate, leastPause), most), tell
 }
 
 // paceLog is where it is told who is read from more slowly.
@@ -122,25 +128,37 @@ func (c *boundedConn) charge(n int64) {
 // keepPace waits until more may be read of the connection's host, and says whether the
 // connection is still open then.
 func (c *boundedConn) keepPace() (open bool) {
-	for {
-		select {
-		case <-c.gone:
+	waited := true
+	for waited {
+		if waited, open = c.standBack(mostPause); !open {
 			return false
-		default:
 		}
-		d, tell := c.host.pace.pause()
-		if d == 0 {
-			return true
-		}
-		c.from.counters.slowedReads.Add(1)
-		if tell {
-			c.from.paced.tell(c.hostName)
-		}
-		timer := time.NewTimer(d)
-		select {
-		case <-timer.C:
-		case <-c.gone:
-			timer.Stop()
-		}
+	}
+	return true
+}
+
+// standBack waits until the host has made up for what it owes now, at most for so long. It
+// says whether it has waited, and whether the connection is still open then.
+func (c *boundedConn) standBack(most time.Duration) (waited, open bool) {
+	select {
+	case <-c.gone:
+		return false, false
+	default:
+	}
+	d, tell := c.host.pace.pause(most)
+	if d == 0 {
+		return false, true
+	}
+	c.from.counters.slowedReads.Add(1)
+	if tell {
+		c.from.paced.tell(c.hostName)
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true, true
+	case <-c.gone:
+		return true, false
 	}
 }

@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 )
@@ -48,6 +50,11 @@ func conversation(frames ...int) func(g *guest) {
 
 // ends begins calls that end with a code when their clients have gone, or not.
 func ends(code codes.Code, gone bool, times int) func(g *guest) {
+	return endsWith(nil, code, gone, times)
+}
+
+// endsWith is ends when a message of so many bytes has come.
+func endsWith(body *int, code codes.Code, gone bool, times int) func(g *guest) {
 	return func(g *guest) {
 		ctx, cancel := context.WithCancel(g.t.Context())
 		defer cancel()
@@ -57,7 +64,7 @@ func ends(code codes.Code, gone bool, times int) func(g *guest) {
 		for range times {
 			call := begin(&bodies{
 				ctx: peer.NewContext(g.t.Context(), &peer.Peer{Addr: g.bounded.RemoteAddr()}),
-				err: status.Error(code, ""),
+				err: status.Error(code, ""), body: body,
 			}, true)
 			if err := call.RecvMsg(nil); status.Code(err) != code {
 				g.t.Fatal(err)
@@ -114,7 +121,10 @@ func TestWhatBringsNothingIsReadSlowly(t *testing.T) {
 		"answers to messages":         {answered(answersToMessage, many/answersToMessage), 0},
 		"more answers than messages":  {answered(answersToMessage+1, many), many},
 		"calls that end":              {ends(codes.Internal, false, many/freeOfCall), 0},
-		"calls that gRPC ends":        {ends(codes.ResourceExhausted, true, many/freeOfCall), 0},
+		"messages too long":           {ends(codes.ResourceExhausted, true, 1000), 1000 * windowBytes / bytesToFrame},
+		"messages packed strangely":   {ends(codes.Unimplemented, false, 1000), 1000 * windowBytes / bytesToFrame},
+		"messages of another kind":    {endsWith(new(100<<10-prefixBytes), codes.Internal, false, 1000), 1000 * 100},
+		"calls that last too long":    {ends(codes.DeadlineExceeded, true, 1000), 0},
 		"calls taken back":            {ends(codes.Canceled, true, many/freeOfCall), many},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -190,6 +200,7 @@ func TestClosedConnectionsDoNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lis, _, _ := paced()
 		g := visit(t, lis, 1)
+		again(frame(4, 0), firstReads)(g)
 		g.bounded.charge(1000 * paceRate)
 		start := time.Now()
 		done := make(chan struct{})
@@ -207,6 +218,49 @@ func TestClosedConnectionsDoNotWait(t *testing.T) {
 		<-done
 		if took := time.Since(start); took != time.Second {
 			t.Errorf("it was read from after %s, want %s", took, time.Second)
+		}
+	})
+}
+
+// TestNewConnectionsHaveTurns opens connections when their host owes as much as is taken
+// at once, and closes every other of them.
+func TestNewConnectionsHaveTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		lis, _, _ := paced()
+		g := visit(t, lis, 1)
+		g.bounded.charge(paceBurst)
+		start := time.Now()
+		const connections = 1000
+		var last time.Duration
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for n := range connections {
+			c := lis.admit(&scripted{addr: g.addr})
+			if c == nil {
+				t.Fatal("there was no room for a connection")
+			}
+			leave := n%2 == 1
+			wg.Go(func() {
+				_, _, err := watchingCredentials{insecure.NewCredentials()}.ServerHandshake(c)
+				if leave != errors.Is(err, net.ErrClosed) {
+					t.Errorf("it was set up with %v, and closed before: %t", err, leave)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				last = max(last, time.Since(start))
+			})
+			synctest.Wait()
+			if leave {
+				if err := c.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		wg.Wait()
+		want := connections * freeOfCall * time.Second / paceRate
+		if last < want-10*time.Millisecond || last > want+10*time.Millisecond {
+			t.Errorf("the last was set up after %s, want %s", last, want)
 		}
 	})
 }

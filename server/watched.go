@@ -13,10 +13,18 @@ type watchingCredentials struct {
 	credentials.TransportCredentials
 }
 
-// ServerHandshake sets up a connection.
+// ServerHandshake sets up a connection, once it is its host's turn: until then it takes
+// next to nothing.
 func (w watchingCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	bounded, ok := raw.(*boundedConn)
+	if ok {
+		bounded.charge(freeOfCall)
+		if _, open := bounded.standBack(mostPauseOfNew); !open {
+			return nil, nil, net.ErrClosed
+		}
+	}
 	conn, info, err := w.TransportCredentials.ServerHandshake(raw)
-	if bounded, ok := raw.(*boundedConn); ok && err == nil {
+	if ok && err == nil {
 		conn = &watchedConn{Conn: conn, bounded: bounded, frames: newFrames()}
 	}
 	return conn, info, err //nolint:wrapcheck // gRPC knows some of them by what they are
@@ -31,6 +39,9 @@ const (
 	// begin in them.
 	turn       = 64
 	turnOfCall = 12
+	// firstReads is how often gRPC reads until a connection is set up: its preface, the
+	// settings, a window update, and the answer to the server's own settings.
+	firstReads = 8
 )
 
 // watchedConn counts what comes of messages, and sees to it that no client's frames
@@ -44,14 +55,16 @@ type watchedConn struct {
 	// error that follows it.
 	buf, come []byte
 	broken    error
-	// taken is how much of the turn under way has been.
-	taken int
+	// reads is how often gRPC has read, taken how much of the turn under way has been.
+	reads, taken int
 }
 
 // Read reads from the connection as fast as its host may, and has some connections
 // closed when all hold too much.
 func (c *watchedConn) Read(p []byte) (int, error) {
-	if !c.bounded.keepPace() {
+	// At first its host has just had the turn: a connection that is closed by now is not to
+	// be kept, with all that has been made for it.
+	if c.reads++; c.reads > firstReads && !c.bounded.keepPace() {
 		// What has come already is of no use to anybody.
 		return 0, net.ErrClosed
 	}
