@@ -46,7 +46,11 @@ func (d *dispatcher) deal() (claims []*dealt, wakeMS int64) {
 		return q != nil && (q.unseen || q.claims > 0 || q.lookMS <= nowMS && open(q))
 	})
 	for _, c := range d.unsure {
-		if !c.q.namespace.flying {
+		switch n := c.q.namespace; {
+		case n.flying:
+		case n.repeatMS > nowMS:
+			wakeMS = min(wakeMS, n.repeatMS)
+		default:
 			claims = append(claims, c)
 		}
 	}

@@ -33,8 +33,10 @@ type namespaceTurn struct {
 	passed int
 	// use is what is known of its use of its quota, nil where it has none.
 	use *namespaceUse
-	// flying is whether claims are on their way for it.
-	flying bool
+	// flying is whether claims are on their way for it, and repeatMS until when those that
+	// the store has not answered wait.
+	flying   bool
+	repeatMS int64
 }
 
 func (d *dispatcher) namespaceOf(name string) *namespaceTurn {

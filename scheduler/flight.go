@@ -1,9 +1,6 @@
 package scheduler
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // maxFlights is for how many namespaces claims are on their way at once: fewer than a
 // store has connections.
@@ -34,23 +31,18 @@ func (d *dispatcher) fly(ctx context.Context, deal []*dealt) {
 func (d *dispatcher) carry(ctx context.Context, n *namespaceTurn, deal []*dealt) {
 	failed := d.hand(ctx, deal)
 	d.tell(ctx, failed)
-	if failed != nil {
-		pause := time.NewTimer(retryPause)
-		defer pause.Stop()
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-		}
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n.flying = false
+	if failed != nil {
+		n.repeatMS = d.s.clock.nowMS() + retryPause.Milliseconds()
+	}
 }
 
 // wakeFor wakes the dispatcher for a queue in which something has changed. What is in
 // flight is looked at when it has landed.
 func (d *dispatcher) wakeFor(q *queue) {
-	if q != nil && !q.namespace.flying {
+	if q == nil || !q.namespace.flying {
 		signal(d.wake)
 	}
 }

@@ -122,7 +122,6 @@ func TestWhatBringsNothingIsReadSlowly(t *testing.T) {
 		"more answers than messages":  {answered(answersToMessage+1, many), many},
 		"calls that end":              {ends(codes.Internal, false, many/freeOfCall), 0},
 		"messages too long":           {ends(codes.ResourceExhausted, true, 1000), 1000 * windowBytes / bytesToFrame},
-		"messages packed strangely":   {ends(codes.Unimplemented, false, 1000), 1000 * windowBytes / bytesToFrame},
 		"messages of another kind":    {endsWith(new(100<<10-prefixBytes), codes.Internal, false, 1000), 1000 * 100},
 		"calls that last too long":    {ends(codes.DeadlineExceeded, true, 1000), 0},
 		"calls taken back":            {ends(codes.Canceled, true, many/freeOfCall), many},

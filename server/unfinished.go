@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -88,9 +87,7 @@ func (s *countedStream) RecvMsg(m any) error {
 		s.conn.add(over, -s.in.bytes, -1)
 		s.conn.host.pace.pay(1)
 	}
-	if unreadable(err, &s.in) {
-		s.conn.charge(int64(cmp.Or(s.in.bytes, windowBytes) / bytesToFrame))
-	}
+	s.conn.charge(int64(unreadable(err, &s.in) / bytesToFrame))
 	s.in = arrival{}
 	if err != nil && !errors.Is(err, io.EOF) && status.Code(err) != codes.Canceled {
 		s.refused.Store(true)
@@ -98,16 +95,16 @@ func (s *countedStream) RecvMsg(m any) error {
 	return err //nolint:wrapcheck // it is gRPC's own status
 }
 
-// unreadable says whether all that came of a message was for nothing: it is too long,
-// compressed in a way that is not known, no message of its kind, or of too many parts.
-func unreadable(err error, in *arrival) bool {
-	switch status.Code(err) {
-	case codes.OK:
-		return in.cut
-	case codes.Internal:
-		return in.bytes > 0
+// unreadable is how many bytes came for nothing: of a message that is too long, no message
+// of its kind, or of too many parts.
+func unreadable(err error, in *arrival) int {
+	switch {
+	case status.Code(err) == codes.ResourceExhausted:
+		return in.bytes + windowBytes
+	case status.Code(err) == codes.Internal, in.cut:
+		return in.bytes
 	default:
-		return status.Code(err) == codes.ResourceExhausted || status.Code(err) == codes.Unimplemented
+		return 0
 	}
 }
 

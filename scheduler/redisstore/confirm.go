@@ -148,7 +148,12 @@ func (s *Store) look(ctx context.Context, client redis.UniversalClient, n *node)
 	if err != nil {
 		return s.failure("count the replicas", err)
 	}
-	s.heard(n, infoOf(text))
+	info := infoOf(text)
+	if info["role"] != "master" {
+		s.elected.ask(ctx)
+		return s.failure("count the replicas", errReplica)
+	}
+	s.heard(n, info)
 	return nil
 }
 
