@@ -16,7 +16,7 @@ const (
 	// freeOfCall counts for a call that came to nothing, a stream, and a connection.
 	freeOfCall = 20
 	// bytesToFrame is how much of a message that cannot be read counts one, and
-	// windowBytes how much comes of one that gRPC does not even begin to read.
+	// windowBytes how much may have come of one that gRPC does not pass on at all.
 	bytesToFrame = 1 << 10
 	windowBytes  = 64 << 10
 	// answersToMessage is how many frames a client may send since a message has come: it

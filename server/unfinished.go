@@ -95,13 +95,15 @@ func (s *countedStream) RecvMsg(m any) error {
 	return err //nolint:wrapcheck // it is gRPC's own status
 }
 
-// unreadable is how many bytes came for nothing: of a message that is too long, no message
-// of its kind, or of too many parts.
+// unreadable is how many bytes came for nothing: of a message that is too long, has no end
+// or a flag that means nothing, is no message of its kind, or of too many parts.
 func unreadable(err error, in *arrival) int {
+	code := status.Code(err)
 	switch {
-	case status.Code(err) == codes.ResourceExhausted:
+	case code == codes.ResourceExhausted, code == codes.Internal && in.bytes == 0:
+		// It never came to be decoded, which would have told its length.
 		return in.bytes + windowBytes
-	case status.Code(err) == codes.Internal, in.cut:
+	case code == codes.Internal, in.cut:
 		return in.bytes
 	default:
 		return 0
