@@ -134,13 +134,15 @@ func (s *Session) run(c Command, refused bool) error {
 	case strings.HasPrefix(line, "go run ./cmd/retryd serve "):
 		s.serve(c)
 		return nil
+	case strings.HasPrefix(line, "go run ./cmd/retryd watch "):
+		s.follow(c, s.retryd, c.Args[3:])
+		return nil
 	case strings.HasPrefix(line, "go run ./cmd/retryd "):
 		return s.answer(c, s.retryd, c.Args[3:])
 	case strings.HasPrefix(line, "retryd "):
 		return s.answer(c, s.retryd, c.Args[1:])
 	case strings.HasPrefix(line, "grpcurl ") && strings.HasSuffix(line, "/Subscribe "):
-		p := StartProcess(s.tb, s.dir, c.Env, s.grpcurl, s.here(c.Args[1:])...)
-		s.streams = append(s.streams, &stream{Process: p, cmd: line})
+		s.follow(c, s.grpcurl, c.Args[1:])
 		return nil
 	case strings.HasPrefix(line, "grpcurl "):
 		return s.answer(c, s.grpcurl, c.Args[1:])
@@ -197,6 +199,19 @@ func (s *Session) printed(answer string) string {
 	return strings.NewReplacer(s.server.Addr, "127.0.0.1:7600", s.server.Admin, "127.0.0.1:7601").Replace(answer)
 }
 
+// environment is that of a command, which calls the session's server.
+func (s *Session) environment(c Command) []string {
+	return append([]string{"RETRYD_ADDRESS=" + s.server.Addr}, c.Env...)
+}
+
+// follow starts a command that goes on.
+func (s *Session) follow(c Command, path string, args []string) {
+	s.tb.Helper()
+	args = s.here(args)
+	p := StartProcess(s.tb, s.dir, s.environment(c), path, args...)
+	s.streams = append(s.streams, &stream{Process: p, cmd: c.String()})
+}
+
 // answer runs a command to its end and keeps what it answers.
 func (s *Session) answer(c Command, path string, args []string) error {
 	args = s.here(args)
@@ -204,7 +219,7 @@ func (s *Session) answer(c Command, path string, args []string) error {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = s.dir
-	cmd.Env = append(append(os.Environ(), "RETRYD_ADDRESS="+s.server.Addr), c.Env...)
+	cmd.Env = append(os.Environ(), s.environment(c)...)
 	text, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
