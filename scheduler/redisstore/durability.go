@@ -101,11 +101,11 @@ func diskLevel(settings, info map[string]string) scheduler.Durability {
 	}
 }
 
-// replicasOf counts the replicas that INFO tells of: those that are connected and
-// were sent all that there was when they came; of them those that have it, which
-// have said how far they are and do not load it any more; and those that have been
-// heard of within a moment.
-func replicasOf(info map[string]string) (connected, loaded, inStep int) {
+// replicasOf tells of the replicas that INFO names: how many are connected and were sent
+// all that there was when they came; the names of those of them that have it, which have
+// said how far they are and do not load it any more; and how many have been heard of
+// within a moment.
+func replicasOf(info map[string]string) (connected int, loaded []string, inStep int) {
 	for n := 0; ; n++ {
 		line, ok := info["slave"+strconv.Itoa(n)]
 		if !ok {
@@ -121,7 +121,7 @@ func replicasOf(info map[string]string) (connected, loaded, inStep int) {
 		}
 		connected++
 		if replica["offset"] != "0" {
-			loaded++
+			loaded = append(loaded, replica["ip"]+":"+replica["port"])
 		}
 		if lag, err := strconv.Atoi(replica["lag"]); err == nil && lag <= maxLagSeconds {
 			inStep++
