@@ -48,7 +48,9 @@ func (d *dispatcher) deal() (claims []*dealt, wakeMS int64) {
 	for _, c := range d.unsure {
 		switch n := c.q.namespace; {
 		case n.flying:
-		case n.repeatMS > nowMS:
+		// What is further ahead was set before the store's clock went back, when another
+		// took over perhaps, and would come as much later.
+		case n.repeatMS > nowMS && n.repeatMS <= nowMS+retryPause.Milliseconds():
 			wakeMS = min(wakeMS, n.repeatMS)
 		default:
 			claims = append(claims, c)

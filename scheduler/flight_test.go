@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -69,6 +70,29 @@ func TestClaimsThatTakeLongDelayNoOtherNamespace(t *testing.T) {
 			equal(t, "delivered of", w.next(slow).Task.Key.Namespace, "slow")
 		}
 		equal(t, "claims at once", before, 1)
+	})
+}
+
+// TestClaimsAreRepeatedWhenTheClockHasGoneBack has a store not answer, and another take
+// over then whose clock is behind.
+func TestClaimsAreRepeatedWhenTheClockHasGoneBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var behind atomic.Int64
+		f := &flaky{Store: memstore.New(memstore.Config{Shards: 1, NowMS: func() int64 { return time.Now().UnixMilli() - behind.Load() }})}
+		w := newWorld(t, f)
+		sub := w.worker(10)
+		w.report(failure("a"))
+		f.miss.Store(math.MaxInt32)
+		w.pass(2 * time.Minute)
+		f.miss.Store(0)
+		behind.Store((10 * time.Minute).Milliseconds())
+		began := time.Now()
+		w.report(failure("b", by("now")))
+		equal(t, "delivered", w.next(sub).Task.Key.ID, "b")
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("delivered after %s", took)
+		}
 	})
 }
 

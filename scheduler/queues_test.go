@@ -3,6 +3,7 @@ package scheduler_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -198,6 +199,26 @@ func TestQueuesGoWhenNothingHappensInThem(t *testing.T) {
 			}
 		}
 		equal(t, "with a task, and paused", []bool{known("dead"), known("paused")}, []bool{true, true})
+	})
+}
+
+// TestForgettingGoesOnWhenTheClockHasGoneBack has the store's clock be a year ahead when
+// forgetting begins for the first time.
+func TestForgettingGoesOnWhenTheClockHasGoneBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var ahead atomic.Int64
+		set := func(d time.Duration) { ahead.Store(d.Milliseconds()) }
+		set(365 * 24 * time.Hour)
+		w := newWorld(t, memstore.New(memstore.Config{Shards: 1, NowMS: func() int64 { return time.Now().UnixMilli() + ahead.Load() }}))
+		w.pass(time.Minute)
+		set(0)
+		w.report(success("t", in("idle")))
+		set(25 * time.Hour)
+		w.pass(2 * time.Hour)
+		if _, err := w.s.Queue(w.ctx, scheduler.QueueKey{Namespace: "ns", Name: "idle"}); err == nil {
+			t.Error("the queue is still known")
+		}
 	})
 }
 

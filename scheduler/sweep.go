@@ -17,9 +17,10 @@ type sweeper struct {
 	// places are where this pass goes on with long queues, next where the pass
 	// after it will.
 	places, next map[sweptQueue]Place
-	// forgetMS is when forgetting begins anew, and forgetting the shards that are not
-	// through with it, with the queue that was looked at last.
-	forgetMS   int64
+	// forgetNext is when forgetting begins anew, by our own clock since the store's may
+	// go back, and forgetting the shards that are not through with it, with the queue
+	// that was looked at last.
+	forgetNext time.Time
 	forgetting map[int]QueueKey
 }
 
@@ -142,14 +143,14 @@ func (w *sweeper) sweepQueue(ctx context.Context, q QueueKey, shard int) error {
 // forget forgets queues and groups that nobody will miss. A pass does a part of
 // it, and the next one goes on.
 func (w *sweeper) forget(ctx context.Context) error {
-	nowMS := w.s.clock.nowMS()
-	if nowMS >= w.forgetMS && len(w.forgetting) == 0 {
-		w.forgetMS = nowMS + forgetInterval.Milliseconds()
+	if now := time.Now(); !now.Before(w.forgetNext) && len(w.forgetting) == 0 {
+		w.forgetNext = now.Add(forgetInterval)
 		w.forgetting = make(map[int]QueueKey)
 		for shard := range w.s.shards {
 			w.forgetting[shard] = QueueKey{}
 		}
 	}
+	nowMS := w.s.clock.nowMS()
 	var failed error
 	for shard, after := range w.forgetting {
 		after, err := w.forgetIn(ctx, shard, after, nowMS)
