@@ -6,7 +6,13 @@ import (
 	"github.com/retryd/retryd/policy"
 )
 
-// rulings keeps policies compiled, so that each revision is parsed once.
+// maxRulings is how many policies are kept compiled. More than these are seldom used at
+// once, and to compile one takes microseconds.
+const maxRulings = 1000
+
+// rulings keeps policies compiled, so that each revision is parsed once. Nobody tells it
+// of those that are deleted or used no more: once there are too many, it begins anew with
+// those that are asked for.
 type rulings struct {
 	mu sync.RWMutex
 	of map[policyKey]*ruling
@@ -35,6 +41,9 @@ func (c *rulings) get(rec *PolicyRecord) *ruling {
 	defer c.mu.Unlock()
 	if c.of == nil {
 		c.of = make(map[policyKey]*ruling)
+	}
+	if len(c.of) >= maxRulings {
+		clear(c.of)
 	}
 	c.of[key] = r
 	return r

@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 )
@@ -32,6 +33,8 @@ const recentTries = 3
 type recent[T any] struct {
 	mu sync.Mutex
 	of map[recentKey]*recentItem[T]
+	// sweptAt is when those were dropped last that were of no more use.
+	sweptAt time.Time
 }
 
 type recentKey struct{ namespace, id string }
@@ -126,9 +129,17 @@ func (r *recent[T]) put(key recentKey, rec *T, readAt time.Time) {
 	r.set(key, &recentItem[T]{rec: rec, readAt: readAt})
 }
 
+// set keeps an item, and now and then drops those that are older than anything is used:
+// what nobody asks for any more, as it may be gone, and that something was changed, when
+// what was read of it before then is as old. So there are as many as were read or changed
+// in the last two minutes.
 func (r *recent[T]) set(key recentKey, item *recentItem[T]) {
 	if r.of == nil {
 		r.of = make(map[recentKey]*recentItem[T])
+	}
+	if now := time.Now(); now.Sub(r.sweptAt) >= recentUsableAway {
+		r.sweptAt = now
+		maps.DeleteFunc(r.of, func(_ recentKey, item *recentItem[T]) bool { return now.Sub(item.readAt) >= recentUsableAway })
 	}
 	r.of[key] = item
 }
