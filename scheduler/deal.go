@@ -248,8 +248,14 @@ func (h *hand) claim(replica string) *dealt {
 	return c
 }
 
-// free is the subscription's credit that nothing is out or on its way for.
-func (sub *Subscription) free() int { return sub.maxInFlight - sub.out - sub.reserved }
+// free is the subscription's credit that nothing is out or on its way for, and 0 while it
+// has not taken what it was given.
+func (sub *Subscription) free() int {
+	if sub.isLoaded() {
+		return 0
+	}
+	return sub.maxInFlight - sub.out - sub.reserved
+}
 
 func nonces(n int) []uint64 {
 	out := make([]uint64, n)

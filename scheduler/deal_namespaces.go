@@ -12,6 +12,9 @@ const (
 	// of it a namespace with a backlog gets less, and no other its own sooner.
 	maxHands    = 32
 	maxPerRound = maxPerTurn / 2
+	// maxHandsAlone is how many claims a round has at the most of the only namespace. Each
+	// brings a task at least, however large it is.
+	maxHandsAlone = 256
 )
 
 // namespaceTurn is what the dispatcher knows of a namespace that somebody has subscribed
@@ -214,8 +217,9 @@ func (d *dispatcher) partition(hands []*hand, dealOut func()) {
 
 // bound leaves as many hands as a round has. The others are the first in the next.
 func (d *dispatcher) bound(hands []*hand) []*hand {
+	most := maxHands
 	if len(d.namespaces) == 1 {
-		return hands
+		most = maxHandsAlone
 	}
-	return hands[:min(len(hands), maxHands)]
+	return hands[:min(len(hands), most)]
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,6 +22,9 @@ type dispatcher struct {
 	flights chan struct{}
 	// others are all who work beside the loop.
 	others sync.WaitGroup
+
+	// load is how many bytes the deliveries carry that wait for all subscriptions.
+	load atomic.Int64
 
 	mu sync.Mutex
 	// failing is whether the last claim failed.

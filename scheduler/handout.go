@@ -89,6 +89,7 @@ func (d *dispatcher) take(c *dealt, got Claimed) {
 	sh := &c.q.shards[c.claim.Shard]
 	repeated := sh.unsure != nil
 	if got.Err != nil {
+		c.claim.Repeats++
 		if !repeated {
 			sh.unsure = c
 			d.unsure = append(d.unsure, c)
@@ -184,10 +185,15 @@ func (d *dispatcher) lend(t *Task, sub *Subscription, delivery Delivery) bool {
 	if sub.closed {
 		return false
 	}
-	d.out.add(t, sub)
+	key := t.Queue()
+	q := d.queues[key]
+	if q != nil {
+		key = q.key
+	}
+	d.out.add(t, sub, key)
 	d.dealings++
 	sub.givenAt = d.dealings
-	if q := d.queues[t.Queue()]; q != nil {
+	if q != nil {
 		for _, o := range q.observers {
 			o.claimed(t)
 		}

@@ -22,12 +22,13 @@ type outLease struct {
 	index int
 }
 
-// add counts a new lease against its subscription's credit.
-func (o *outLeases) add(t *Task, sub *Subscription) {
+// add counts a new lease against its subscription's credit. Nothing is kept of the task but
+// its key: any other part of it may have all of its record stay.
+func (o *outLeases) add(t *Task, sub *Subscription, queue QueueKey) {
 	if old := o.of[t.Key]; old != nil {
 		o.drop(old)
 	}
-	l := &outLease{sub: sub, queue: t.Queue(), key: t.Key, fence: t.Fence, endMS: t.LeaseEndMS}
+	l := &outLease{sub: sub, queue: queue, key: t.Key, fence: t.Fence, endMS: t.LeaseEndMS}
 	sub.out++
 	o.of[t.Key] = l
 	heap.Push(&o.ends, l)

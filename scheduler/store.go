@@ -165,7 +165,8 @@ type Claim struct {
 	// ID and Replica make a claim idempotent: a repeat of a replica's last claim of
 	// this queue and shard returns the tasks that it took and that still carry the
 	// fences it gave. A store may take fewer tasks at once than there are slots for,
-	// but at least 100. An empty Replica is not remembered: its claim is of one Task,
+	// but at least 100, or of large ones as many as it can tell of in good time, which is
+	// one at least. An empty Replica is not remembered: its claim is of one Task,
 	// whose fence shows by its nonce who has taken it.
 	ID      uint64
 	Replica string
@@ -178,6 +179,8 @@ type Claim struct {
 	Slots []Slot
 	// Nonces are at least as many as the slots' counts add up to.
 	Nonces []uint64
+	// Repeats is how often the claim has been made and not been answered.
+	Repeats int
 }
 
 // Slot is room for attempts at one worker.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -44,6 +45,35 @@ type Subscription struct {
 
 	mu      sync.Mutex
 	waiting []Delivery
+	// load is how many bytes what waits carries. It changes with the dispatcher's.
+	load atomic.Int64
+}
+
+const (
+	// maxLoad is how many bytes may wait for a worker before it is given no more, and
+	// maxLoads for all of them before none is given more that has any left, and maxLoadsAll
+	// before none is at all: a worker may have credit for thousands of attempts, and read none
+	// of them. What is on its way already comes on top.
+	maxLoad     = 2 << 20
+	maxLoads    = 32 << 20
+	maxLoadsAll = 96 << 20
+)
+
+// isLoaded says whether so much waits to be taken that nothing more is claimed for it.
+func (sub *Subscription) isLoaded() bool {
+	load, all := sub.load.Load(), sub.s.dispatcher.load.Load()
+	return load > maxLoad || all > maxLoads && load > 0 || all > maxLoadsAll
+}
+
+// carries adds what a delivery carries to what waits, or takes it away.
+func (sub *Subscription) carries(d Delivery, sign int64) {
+	bytes := sign * d.Task.Spec.Bytes()
+	all := sub.s.dispatcher.load.Add(bytes)
+	was := sub.load.Add(bytes) - bytes
+	if sign < 0 && (was > maxLoad || all-bytes > maxLoads) {
+		// More may be claimed now.
+		signal(sub.s.dispatcher.wake)
+	}
 }
 
 // Subscribe starts handing out. The caller takes deliveries with Next whenever
@@ -60,6 +90,13 @@ func (s *Scheduler) newSubscription(opts SubscribeOptions) *Subscription {
 		sub.queues = append(sub.queues, QueueKey{opts.Namespace, q})
 	}
 	return sub
+}
+
+// unload takes away what deliveries carry that wait no more.
+func (sub *Subscription) unload(gone []Delivery) {
+	for _, d := range gone {
+		sub.carries(d, -1)
+	}
 }
 
 // Ready is signalled when deliveries may be waiting.
@@ -93,6 +130,7 @@ func (sub *Subscription) take() (d Delivery, ok bool) {
 	d = sub.waiting[0]
 	sub.waiting[0] = Delivery{}
 	sub.waiting = sub.waiting[1:]
+	sub.carries(d, -1)
 	if len(sub.waiting) > 0 {
 		signal(sub.ready)
 	}
@@ -114,6 +152,7 @@ func (sub *Subscription) Surplus() []Delivery {
 	surplus := slices.Clone(sub.waiting[kept:])
 	clear(sub.waiting[kept:])
 	sub.waiting = sub.waiting[:kept]
+	sub.unload(surplus)
 	return surplus
 }
 
@@ -128,6 +167,7 @@ func (sub *Subscription) Close(ctx context.Context) error {
 	sub.mu.Lock()
 	waiting := sub.waiting
 	sub.waiting = nil
+	sub.unload(waiting)
 	sub.mu.Unlock()
 	return sub.s.GiveBack(ctx, waiting)
 }
@@ -139,6 +179,7 @@ func (sub *Subscription) withdraw(key TaskKey, fence Fence) (d Delivery, ok bool
 	for i, d := range sub.waiting {
 		if d.Task.Key == key && d.Task.Fence == fence {
 			sub.waiting = slices.Delete(sub.waiting, i, i+1)
+			sub.carries(d, -1)
 			return d, true
 		}
 	}
@@ -148,6 +189,7 @@ func (sub *Subscription) withdraw(key TaskKey, fence Fence) (d Delivery, ok bool
 func (sub *Subscription) push(d Delivery) {
 	sub.mu.Lock()
 	sub.waiting = append(sub.waiting, d)
+	sub.carries(d, 1)
 	sub.mu.Unlock()
 	signal(sub.ready)
 }

@@ -11,7 +11,7 @@ func TestResultsAreBoundedByBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := &subscription{
 			results: make(chan *retryv1.SubscribeResponse, resultsSize),
-			over:    make(chan struct{}), unsent: newBudget(maxUnsent),
+			over:    make(chan struct{}), unsent: newBudget(nil, 1),
 		}
 		msg := &retryv1.SubscribeResponse{Message: &retryv1.SubscribeResponse_ExtendResult{ExtendResult: &retryv1.ExtendResult{
 			Results: []*retryv1.LeaseResult{{LeaseToken: string(make([]byte, 300_000))}},

@@ -8,16 +8,20 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc/peer"
 
 	"github.com/retryd/retryd/internal/logbound"
 )
 
 const (
-	// maxUnfinished is how many bytes of messages that have not come to their ends
-	// the server holds. Beyond it, the host that has most of them loses the
-	// connection that has most.
+	// maxUnfinished is how many bytes the server holds of messages that have not come to
+	// their ends, and of what waits in streams to be settled, or to be read by the client.
+	// Beyond it, the host that has most of them loses the connection that has most.
 	maxUnfinished = 128 << 20
+	// maxInBatches is how many reports of batches, and extensions of streams, are worked on
+	// at once. What comes beyond that waits for its turn, batches undecoded.
+	maxInBatches = 64 * maxBatch
 	// hostBits are what the addresses of one host have in common, where it has more
 	// than one: whoever has an IPv6 address has 2^64 of them.
 	hostBits = 64
@@ -31,8 +35,10 @@ type boundedListener struct {
 	most     int
 	counters *counters
 	paced    paceLog
-	// unfinished is what all connections have of messages without ends.
+	// unfinished is what all connections hold.
 	unfinished atomic.Int64
+	// batches has room for what comes in batches.
+	batches *semaphore.Weighted
 
 	mu    sync.Mutex
 	open  int
@@ -50,7 +56,10 @@ type host struct {
 }
 
 func newBoundedListener(lis net.Listener, most int, c *counters, log *slog.Logger) *boundedListener {
-	return &boundedListener{Listener: lis, most: most, counters: c, paced: paceLog{log, logbound.New()}, hosts: make(map[string]*host)}
+	return &boundedListener{
+		Listener: lis, most: most, counters: c, paced: paceLog{log, logbound.New()}, hosts: make(map[string]*host),
+		batches: semaphore.NewWeighted(maxInBatches),
+	}
 }
 
 // Accept returns the next connection that there is room for.
@@ -180,7 +189,7 @@ type boundedConn struct {
 	// gone is closed when it is.
 	gone chan struct{}
 
-	// account is of messages without ends, held how much memory they take.
+	// account is of what it holds, held how much memory that takes.
 	account  account
 	held     atomic.Int64
 	expelled atomic.Bool
@@ -202,6 +211,21 @@ func (c *boundedConn) expel() {
 	}
 	_ = c.Close()
 }
+
+// enter waits until there is room for so many of what comes in batches, also when ctx has
+// ended: what was sent is carried out.
+func (c *boundedConn) enter(ctx context.Context, n int) (leave func()) {
+	if c == nil {
+		return func() {}
+	}
+	weight := int64(min(n, maxBatch))
+	// Nobody who has a place waits for a client.
+	_ = c.from.batches.Acquire(context.WithoutCancel(ctx), weight)
+	return func() { c.from.batches.Release(weight) }
+}
+
+// wasExpelled says whether it was closed for that.
+func (c *boundedConn) wasExpelled() bool { return c != nil && c.expelled.Load() }
 
 // Close closes the connection.
 func (c *boundedConn) Close() error {

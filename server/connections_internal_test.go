@@ -220,6 +220,32 @@ func TestUnfinishedMessageStaysHeld(t *testing.T) {
 	g.holds(unfinished + 1000 + 1000*tinyFrame)
 }
 
+// TestWhatStreamsKeepIsBounded has streams of one host keep more than all may.
+func TestWhatStreamsKeepIsBounded(t *testing.T) {
+	t.Parallel()
+	var c counters
+	lis := newBoundedListener(nil, 10, &c, slog.New(slog.DiscardHandler))
+	modest, greedy := visit(t, lis, 1), visit(t, lis, 2)
+	of := func(g *guest) budget { return newBudget(g.bounded, resultWeight) }
+	little, much := of(modest), of(greedy)
+	little.take(1000)
+	modest.holds(1000 * resultWeight)
+	much.take(maxUnfinished/resultWeight - 1000)
+	if modest.closed || greedy.closed {
+		t.Error("a connection was closed while all hold what they may")
+	}
+	much.take(1000)
+	if modest.closed || !greedy.closed || !greedy.bounded.wasExpelled() {
+		t.Error("the connection that keeps most was not closed, or another was")
+	}
+	// What it kept is not counted any more, when it goes as well as before.
+	much.free(1000)
+	little.free(1000)
+	if got := lis.unfinished.Load(); got != 0 {
+		t.Errorf("%d bytes are held in the end", got)
+	}
+}
+
 // TestUnfinishedMessagesAreBounded has messages come that have no end: the host
 // that has most of them loses connections, and nobody else.
 func TestUnfinishedMessagesAreBounded(t *testing.T) {

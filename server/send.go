@@ -17,6 +17,7 @@ import (
 // is one that nothing more comes from.
 type sender struct {
 	*subscription
+	conn    *boundedConn
 	results <-chan *retryv1.SubscribeResponse
 	ready   <-chan struct{}
 	shown   <-chan scheduler.Delivery
@@ -37,6 +38,7 @@ type sender struct {
 func (st *subscription) send() error {
 	s := &sender{
 		subscription: st,
+		conn:         connOf(st.ctx),
 		results:      st.results,
 		shown:        st.shown,
 		stopping:     st.s.sched.Draining(),
@@ -136,6 +138,10 @@ func (s *sender) deliver(d scheduler.Delivery) error {
 	a := wire.Attempt(&d)
 	s.s.traceHandOut(s.ctx, d.Task, a)
 	begun = true
+	// It is there twice, as a message and on its way.
+	kept := 2 * int(d.Task.Spec.Bytes())
+	s.conn.keep(kept)
+	defer s.conn.keep(-kept)
 	return s.write(attempt(a))
 }
 

@@ -31,6 +31,10 @@ func (st *subscription) settle() error {
 		if len(batch) == 0 {
 			return nil
 		}
+		if connOf(st.ctx).wasExpelled() {
+			// A client that was cut for what it keeps here is not to go on keeping it.
+			return context.Canceled
+		}
 		st.settleBatch(batch)
 		for _, msg := range batch {
 			st.unsettled.free(heldBy(msg))
@@ -75,6 +79,9 @@ func (st *subscription) settleBatch(batch []*retryv1.SubscribeRequest) {
 	defer cancel()
 	ctx = scheduler.WithRepeats(ctx, batchRepeats)
 	for len(batch) > 0 {
+		// No result is made for which there is no room. What is to be settled is settled
+		// also for whom there is none any more.
+		_ = st.unsent.wait(st.over)
 		n := 0
 		for n < len(batch) && isReport(batch[n]) {
 			n++
@@ -88,7 +95,7 @@ func (st *subscription) settleBatch(batch []*retryv1.SubscribeRequest) {
 		case *retryv1.SubscribeRequest_Outcome:
 			st.release(ctx, m.Outcome)
 		case *retryv1.SubscribeRequest_Extend:
-			st.extend(ctx, m.Extend)
+			st.answer(st.extend(ctx, m.Extend))
 		}
 		batch = batch[1:]
 	}
@@ -144,7 +151,11 @@ func (st *subscription) releaseLease(ctx context.Context, o *retryv1.Outcome) er
 
 // extend answers each token in its place. Where their number is at fault there is
 // one answer, without a token.
-func (st *subscription) extend(ctx context.Context, e *retryv1.Extend) {
+func (st *subscription) extend(ctx context.Context, e *retryv1.Extend) *retryv1.SubscribeResponse {
+	// Thousands of streams may ask for a thousand results each, which take memory before
+	// anybody waits for them to be read.
+	leave := connOf(st.ctx).enter(ctx, len(e.GetLeaseTokens()))
+	defer leave()
 	var c checker
 	tokens := e.GetLeaseTokens()
 	d := c.extend(tokens, e.GetLeaseDuration())
@@ -160,9 +171,9 @@ func (st *subscription) extend(ctx context.Context, e *retryv1.Extend) {
 	for i := range got {
 		got[i].Err = outOfTime(got[i].Err)
 	}
-	st.answer(&retryv1.SubscribeResponse{Message: &retryv1.SubscribeResponse_ExtendResult{
+	return &retryv1.SubscribeResponse{Message: &retryv1.SubscribeResponse_ExtendResult{
 		ExtendResult: &retryv1.ExtendResult{Results: st.s.leaseResults(ctx, tokens, got)},
-	}})
+	}}
 }
 
 // answer gives a result to the sender. Once the stream is over nobody waits for

@@ -21,10 +21,11 @@ const (
 	// resultsSize lets the settler go on while results are being sent. It needs
 	// no more: a client that does not read its results should not send outcomes.
 	resultsSize = 64
-	// maxUnsettled is how many bytes of outcomes and extensions wait to be settled,
-	// maxUnsent how many of results to be sent.
-	maxUnsettled = 1 << 20
-	maxUnsent    = 1 << 20
+	// maxWaiting is how many bytes of outcomes and extensions wait to be settled, and how
+	// many of results to be sent.
+	maxWaiting = 1 << 20
+	// resultWeight is about how many times as much memory as on its way a result takes.
+	resultWeight = 3
 	// openTimeout is how long a client may take to say what its stream is for.
 	openTimeout = 10 * time.Second
 )
@@ -83,8 +84,8 @@ func (h *retryService) Subscribe(rpc retryv1.RetryService_SubscribeServer) error
 		unobserve: func() {},
 		inbox:     make(chan *retryv1.SubscribeRequest, inboxSize),
 		results:   make(chan *retryv1.SubscribeResponse, resultsSize),
-		unsettled: newBudget(maxUnsettled),
-		unsent:    newBudget(maxUnsent),
+		unsettled: newBudget(connOf(rpc.Context()), 1),
+		unsent:    newBudget(connOf(rpc.Context()), resultWeight),
 		blocked:   time.NewTimer(h.s.cfg.SendTimeout),
 		session:   access.SessionOf(rpc.Context()),
 		over:      make(chan struct{}),

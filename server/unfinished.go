@@ -12,7 +12,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// account is of what has come by a connection of messages that have no end yet.
+// account is of what is kept for a connection: of messages that have come by it and have
+// no end yet, and of those of its streams that wait to be settled or to be sent.
 type account struct {
 	mu sync.Mutex
 	// awaited are the calls and streams of which more is to come.
@@ -20,7 +21,9 @@ type account struct {
 	// bytes is how much has come, tiny in how many frames that hold next to nothing,
 	// at most.
 	bytes, tiny int
-	closed      bool
+	// kept is what is kept for its streams.
+	kept   int
+	closed bool
 }
 
 // add changes the account of a connection, and with it the sum of all.
@@ -31,6 +34,7 @@ func (c *boundedConn) add(awaited, bytes, tiny int) {
 	a := &c.account
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	defer c.sum()
 	a.awaited += awaited
 	a.bytes = max(a.bytes+bytes, 0)
 	if a.closed || awaited < 0 && a.awaited == 0 {
@@ -39,7 +43,32 @@ func (c *boundedConn) add(awaited, bytes, tiny int) {
 	}
 	// There is something in each of them.
 	a.tiny = min(max(a.tiny+tiny, 0), a.bytes)
-	held := int64(a.bytes + a.tiny*tinyFrame)
+}
+
+// keep changes what is kept for the connection's streams, and has some connections closed
+// when all hold too much.
+func (c *boundedConn) keep(bytes int) {
+	if c == nil {
+		return
+	}
+	a := &c.account
+	a.mu.Lock()
+	a.kept += bytes
+	c.sum()
+	a.mu.Unlock()
+	if bytes > 0 {
+		c.from.relieve()
+	}
+}
+
+// sum brings the sum of all in step with the account. Callers hold its mutex.
+func (c *boundedConn) sum() {
+	a := &c.account
+	held := int64(a.bytes + a.tiny*tinyFrame + a.kept)
+	if a.closed {
+		// What is still kept goes soon, and by then nobody else is to be closed for it.
+		held = 0
+	}
 	c.from.unfinished.Add(held - c.held.Swap(held))
 }
 
@@ -60,6 +89,10 @@ type countedStream struct {
 	single, come bool
 	// in is the message that is being received.
 	in arrival
+	// admitted is how many reports it was let in with, and late why it was not, after it had
+	// waited for its turn.
+	admitted int64
+	late     error
 	// refused says that gRPC has ended it, since what came could not be taken.
 	refused atomic.Bool
 }
@@ -76,8 +109,11 @@ func (s *countedStream) RecvMsg(m any) error {
 	if s.conn == nil {
 		return s.ServerStream.RecvMsg(m) //nolint:wrapcheck // it is gRPC's own status
 	}
-	s.in.msg = m
+	s.in.msg, s.in.admit = m, s.admit
 	err := s.ServerStream.RecvMsg(&s.in)
+	if s.late != nil {
+		err = status.FromContextError(s.late).Err()
+	}
 	over := 0
 	if err == nil && s.single && !s.come {
 		s.come, over = true, -1
@@ -93,6 +129,15 @@ func (s *countedStream) RecvMsg(m any) error {
 		s.refused.Store(true)
 	}
 	return err //nolint:wrapcheck // it is gRPC's own status
+}
+
+// admit waits until there is room for a batch of up to so many reports. They take a hundred
+// times the memory that they have taken on their way, and their answers do.
+func (s *countedStream) admit(reports int) error {
+	if s.late = s.conn.from.batches.Acquire(s.Context(), int64(reports)); s.late == nil {
+		s.admitted = int64(reports)
+	}
+	return s.late
 }
 
 // unreadable is how many bytes came for nothing: of a message that is too long, has no end
@@ -124,6 +169,7 @@ func (s *countedStream) end(ctx context.Context) {
 	if s.conn == nil {
 		return
 	}
+	s.conn.from.batches.Release(s.admitted)
 	if !s.come {
 		s.conn.add(-1, 0, 0)
 	}

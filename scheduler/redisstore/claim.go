@@ -13,13 +13,30 @@ import (
 // remembered.
 const claimKeptMS = 3_600_000
 
+const (
+	// roundBytes is about how many bytes of records the claims of one round take in all:
+	// an answer that is larger than what a node may take to send it would never come, and
+	// its repeats would not either. leastClaimBytes is what each takes of it at least,
+	// mostClaimBytes at the most.
+	roundBytes      = 4 << 20
+	leastClaimBytes = 64 << 10
+	mostClaimBytes  = 1 << 20
+)
+
+// claimBytes is how many bytes of records each of so many claims takes.
+func claimBytes(claims int) int { return min(max(roundBytes/claims, leastClaimBytes), mostClaimBytes) }
+
 // errNonces is returned for a claim that cannot be carried out as it stands.
 var errNonces = errors.New("a claim has fewer nonces than its slots hold tasks")
 
-// Claim moves due tasks to LEASED. It takes at most 100 tasks a claim; NextMS
-// then says that more is due.
+// Claim moves due tasks to LEASED. It takes at most 100 tasks a claim, and fewer of
+// large ones; NextMS then says that more is due.
 func (s *Store) Claim(ctx context.Context, claims []scheduler.Claim) []scheduler.Claimed {
+	if len(claims) == 0 {
+		return nil
+	}
 	out := make([]scheduler.Claimed, len(claims))
+	bytes := claimBytes(len(claims))
 	var calls []*call
 	var parts [][]int
 	room := 0
@@ -38,13 +55,15 @@ func (s *Store) Claim(ctx context.Context, claims []scheduler.Claim) []scheduler
 		// Claims share a script while they are small together; on a Cluster, where
 		// each may meet a slot that is moving, none does.
 		if len(calls) == 0 || s.cluster || room+n > maxPerScript || len(parts[len(parts)-1]) == maxPerScript {
-			calls = append(calls, &call{script: s.scripts.claim, args: []any{s.nowArg(), strconv.Itoa(claimKeptMS)}})
+			calls = append(calls, &call{script: s.scripts.claim, args: []any{s.nowArg(), strconv.Itoa(claimKeptMS), strconv.Itoa(bytes)}})
 			parts = append(parts, nil)
 			room = 0
 		}
 		room += n
 		last := len(calls) - 1
 		s.addClaim(calls[last], c, n)
+		calls[last].bytes += bytes
+		calls[last].repeats = max(calls[last].repeats, c.Repeats)
 		parts[last] = append(parts[last], i)
 	}
 	if len(calls) == 0 {

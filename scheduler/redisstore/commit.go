@@ -183,14 +183,16 @@ func (s *Store) commitCalls(sc *script, writes []*write, to []commitCall) []comm
 func (s *Store) commitCall(sc *script, writes []*write) *call {
 	b := s.newBatch(writes)
 	args := make([]any, 7, 7+2*len(writes))
+	bytes := 0
 	for _, w := range writes {
+		bytes += len(w.body)
 		steps := append(make([]byte, 0, sizeOfSteps), w.head[:]...)
 		args = append(args, b.steps(steps, w), w.body)
 	}
 	args[0], args[1], args[2] = s.nowArg(), strconv.Itoa(scheduler.MaxAheadMS), strconv.Itoa(scheduler.MaxBehindMS)
 	args[3], args[4] = s.hintChannel, s.id[:]
 	args[5], args[6] = b.parts, b.moves
-	return &call{script: sc, keys: b.keys, args: args}
+	return &call{script: sc, keys: b.keys, args: args, bytes: bytes}
 }
 
 // sizeOfSteps is as long as what most writes do besides their task.

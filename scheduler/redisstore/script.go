@@ -160,6 +160,9 @@ type call struct {
 	script *script
 	keys   []string
 	args   []any
+	// bytes is about how much it sends or is sent, and repeats how often it has been made
+	// before and not been answered, of those that are made patiently.
+	bytes, repeats int
 	// reply and err are its outcome. Beside an err of KindUnconfirmed the reply stands.
 	reply []any
 	err   error
@@ -186,10 +189,21 @@ func (s *Store) run(ctx context.Context, calls ...*call) {
 	s.runAt(ctx, s.client, calls, nil)
 }
 
-// nodePatience is how long a node of a Cluster may take to answer: many times what any
-// call takes. Whoever made it looks at what came of it and repeats it, perhaps at the
-// node that is in the place of one that hangs.
-const nodePatience = 250 * time.Millisecond
+const (
+	// nodePatience is how long a node of a Cluster may take to answer: many times what any
+	// calls take that are sent together. Whoever made them looks at what came of them and
+	// repeats them, perhaps at the node that is in the place of one that hangs.
+	nodePatience = 250 * time.Millisecond
+	// repeatPatience is how much longer it may for each time that they were not answered,
+	// maxPatience the longest: where all is well and slow, it has to come in the end.
+	repeatPatience = 25 * time.Millisecond
+	maxPatience    = 2 * time.Second
+	// maxPatiently is how many calls have one patience together, and maxPatientBytes about
+	// how many bytes: of more, a node that is well would answer none in time, and none of
+	// their repeats.
+	maxPatiently    = 500
+	maxPatientBytes = 4 << 20
+)
 
 // runPatiently is run for what is repeated when it was not answered. On a Cluster a
 // node that hangs would hold up what is kept in the shards of all others: it is waited
@@ -200,13 +214,9 @@ func (s *Store) runPatiently(ctx context.Context, calls []*call) {
 		s.run(ctx, calls...)
 		return
 	}
-	patience := nodePatience
-	if s.confirms() {
-		patience += confirmTime
-	}
 	s.atEachNode(ctx, calls, func(_ redis.UniversalClient, part []*call) {
 		for len(part) > 0 {
-			some := part[:min(len(part), maxPatiently)]
+			some, patience := s.patiently(part)
 			part = part[len(some):]
 			ctx, cancel := context.WithTimeout(ctx, patience)
 			s.run(ctx, some...)
@@ -223,9 +233,20 @@ func (s *Store) runPatiently(ctx context.Context, calls []*call) {
 	})
 }
 
-// maxPatiently is how many calls have one patience together. Of more, a node that is well
-// would answer none in time, and none of their repeats.
-const maxPatiently = 500
+// patiently is how many of the calls are made together, and how long their node may take.
+func (s *Store) patiently(calls []*call) (some []*call, patience time.Duration) {
+	n, bytes, repeats := 0, 0, 0
+	for n < len(calls) && n < maxPatiently && (n == 0 || bytes+calls[n].bytes <= maxPatientBytes) {
+		bytes += calls[n].bytes
+		repeats = max(repeats, calls[n].repeats)
+		n++
+	}
+	patience = min(nodePatience+time.Duration(repeats)*repeatPatience, maxPatience)
+	if s.confirms() {
+		patience += confirmTime
+	}
+	return calls[:n], patience
+}
 
 // runAt runs the calls in one pipeline to a server, or to whichever each belongs to.
 // A script that the server has forgotten is sent again with its text, which a

@@ -5,6 +5,8 @@
 --        kept), and the task (the due index again where the claim is of whatever is due)
 -- ARGV   1 now in ms, 0 to ask for the time
 --        2 how long a claim is remembered, in ms
+--        3 how many bytes of records a claim takes, but for its first task, which it takes
+--          however large it is
 --        then per claim:
 --          its id (8 bytes)
 --          its slots: count (2 bytes), length of the lease in ms (6), length of the
@@ -15,6 +17,7 @@
 --        paused, else 0, how many entries of the index were wrong and are mended, then per
 --        task its name, its record, and 1 if its lease had expired
 -- Bound  O(tasks * log of the index) with at most 100 tasks a claim
+--        Little more is read than is taken, since a hundred records may have 12 MB.
 --
 -- Learned keys: the tasks found in the index and the counts of their groups, each read
 -- before the claim's first write. On a Cluster a call has one claim only, so that nothing
@@ -23,7 +26,7 @@
 local call, byte, sub, char = redis.call, string.byte, string.sub, string.char
 local read, pack = struct.unpack, struct.pack
 local FORMAT, SCHEDULED, LEASED = 1, 1, 2
-local LIMIT, MOST = 100, 4294967295
+local LIMIT, MOST, FIRST = 100, 4294967295, 4
 
 local now = tonumber(ARGV[1])
 local explicit = now ~= 0
@@ -32,8 +35,9 @@ if not explicit then
   now = t[1] * 1000 + math.floor(t[2] / 1000)
 end
 local kept = tonumber(ARGV[2])
+local budget = tonumber(ARGV[3])
 local count = #KEYS / 7
-if count < 1 or count ~= math.floor(count) or #ARGV ~= 2 + 3 * count then
+if count < 1 or count ~= math.floor(count) or #ARGV ~= 3 + 3 * count then
   return redis.error_reply('ERR retryd: wrong number of keys or arguments')
 end
 
@@ -247,25 +251,34 @@ local function found(keys, prefix, task, room)
     return names, records
   end
   local namespace = sub(keys.due, start, comma)
-  local tasks = {}
-  for i, taskID in ipairs(ids) do
-    names[i] = namespace .. taskID
-    tasks[i] = prefix .. 't:' .. names[i]
-  end
-  -- What another version has written is left to those that know it, and stops nothing else.
-  local ours, readable = {}, {}
-  for i, rec in ipairs(call('MGET', unpack(tasks))) do
-    if not rec or byte(rec, 9) == FORMAT then
-      ours[#ours + 1], readable[#readable + 1] = names[i], rec
+  local at, n, size = 1, FIRST, 0
+  while at <= #ids do
+    local tasks = {}
+    for i = at, math.min(at + n - 1, #ids) do
+      tasks[#tasks + 1] = prefix .. 't:' .. namespace .. ids[i]
     end
+    for i, rec in ipairs(call('MGET', unpack(tasks))) do
+      -- What another version has written is left to those that know it, and stops nothing else.
+      if not rec or byte(rec, 9) == FORMAT then
+        local length = rec and #rec or 0
+        if size > 0 and size + length > budget then
+          return names, records
+        end
+        size = size + length
+        names[#names + 1], records[#records + 1] = namespace .. ids[at + i - 1], rec
+      end
+    end
+    at = at + #tasks
+    -- As many as there is likely to be room for.
+    n = math.max(FIRST, math.floor((budget - size) * (at - 1) / math.max(size, 1)))
   end
-  return ours, readable
+  return names, records
 end
 
 local reply = {now}
 for c = 1, count do
   local due, heads, paused, counts, groups, memory, task = unpack(KEYS, c * 7 - 6, c * 7)
-  local id, packed, nonces = unpack(ARGV, c * 3, c * 3 + 2)
+  local id, packed, nonces = unpack(ARGV, c * 3 + 1, c * 3 + 3)
   local keys = {due = due, heads = heads, count = counts, groups = groups}
   local prefix = sub(heads, 1, -6)
   local name = sub(due, #prefix + 5)
