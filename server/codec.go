@@ -80,12 +80,13 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 func cutBatch(body []byte) []byte {
 	reports := 0
 	for at := 0; at < len(body); {
-		number, _, n := protowire.ConsumeField(body[at:])
+		number, kind, n := protowire.ConsumeField(body[at:])
 		if n < 0 {
 			return body // the decoder says what is wrong with it
 		}
 		at += n
-		if number == reportsField {
+		// Of another kind it is nothing that the decoder knows.
+		if number == reportsField && kind == protowire.BytesType {
 			if reports++; reports > maxBatch {
 				return body[:at]
 			}

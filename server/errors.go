@@ -249,9 +249,14 @@ func (f *failures) status(ctx context.Context, err error) error {
 	return f.refusal(ctx, err).status()
 }
 
-// item returns err as the error of one item among several.
+// item returns err as the error of one item among several. One that is invalid counts as
+// something that nothing comes of: a message has room for a thousand.
 func (f *failures) item(ctx context.Context, err error) *retryv1.ReportError {
-	return f.refusal(ctx, err).item()
+	r := f.refusal(ctx, err)
+	if r.code == codes.InvalidArgument {
+		connOf(ctx).charge(1)
+	}
+	return r.item()
 }
 
 func (r refusal) status() error {

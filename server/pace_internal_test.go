@@ -16,6 +16,10 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/scheduler"
+	"github.com/retryd/retryd/scheduler/memstore"
 )
 
 // again has the same frame read over and over.
@@ -88,6 +92,53 @@ func answered(frames, times int) func(g *guest) {
 	}
 }
 
+// asks makes a call over and over, by the service itself.
+func asks(times int, call func(ctx context.Context, h *retryService) (any, error)) func(g *guest) {
+	return func(g *guest) {
+		sched, err := scheduler.New(memstore.New(memstore.Config{}), scheduler.Config{Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		s, err := New(Config{Log: slog.New(slog.DiscardHandler)}, sched)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		defer s.grpc.Stop()
+		for range times {
+			stream := g.call(true, new(int))
+			stream.receive(g.t)
+			answer, err := call(stream.Context(), &retryService{s: s})
+			if err != nil {
+				g.t.Fatal(err)
+			}
+			if err := stream.SendMsg(answer); err != nil {
+				g.t.Fatal(err)
+			}
+			stream.end(g.t.Context())
+			g.sends(headersFrame, 100)
+		}
+	}
+}
+
+// refusedReports sends batches with so many empty reports among others.
+func refusedReports(each, times int) func(g *guest) {
+	batch := &retryv1.BatchReportRequest{}
+	for range each {
+		batch.Reports = append(batch.Reports, &retryv1.Report{})
+	}
+	for _, id := range []string{"a", "b", "c"} {
+		ok := &retryv1.ReportSuccessRequest{Task: &retryv1.TaskSpec{Id: id}}
+		batch.Reports = append(batch.Reports, &retryv1.Report{Report: &retryv1.Report_Success{Success: ok}})
+	}
+	return asks(times, func(ctx context.Context, h *retryService) (any, error) { return h.BatchReport(ctx, batch) })
+}
+
+// refusedTokens has the leases of so many tokens extended that nobody has issued.
+func refusedTokens(each, times int) func(g *guest) {
+	r := &retryv1.ExtendLeaseRequest{LeaseTokens: make([]string, each)}
+	return asks(times, func(ctx context.Context, h *retryService) (any, error) { return h.ExtendLease(ctx, r) })
+}
+
 // paced is a listener in a bubble and what it has counted and logged.
 func paced() (lis *boundedListener, c *counters, log *bytes.Buffer) {
 	c, log = new(counters), new(bytes.Buffer)
@@ -125,6 +176,9 @@ func TestWhatBringsNothingIsReadSlowly(t *testing.T) {
 		"messages too long":           {ends(codes.ResourceExhausted, true, 1000), 1000 * windowBytes / bytesToFrame},
 		"messages of another kind":    {endsWith(new(100<<10-prefixBytes), codes.Internal, false, 1000), 1000 * 100},
 		"calls that last too long":    {ends(codes.DeadlineExceeded, true, 1000), 0},
+		"refused reports":             {refusedReports(900, 200), 200 * 900},
+		"a few refused reports":       {refusedReports(1+answersToMessage, 2000), 0},
+		"refused tokens":              {refusedTokens(maxTokens, 200), 200 * maxTokens},
 		"calls taken back":            {ends(codes.Canceled, true, many/freeOfCall), many},
 	} {
 		t.Run(name, func(t *testing.T) {

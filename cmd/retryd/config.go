@@ -66,7 +66,7 @@ func (c *config) addTo(flags *pflag.FlagSet) {
 	c.traces.addTo(flags)
 	flags.StringVar(&c.logLevel, "log-level", "info", "least level of the log: debug, info, warn or error")
 	flags.StringVar(&c.logFormat, "log-format", "text", "form of the log: text or json")
-	flags.BoolVar(&c.logDecisions, "log-decisions", true, "write a line at level info for every decision, and for every report that is refused but for lack of quota")
+	flags.BoolVar(&c.logDecisions, "log-decisions", true, "write a line at level info for every decision, and for reports that are refused but for lack of quota")
 	flags.IntVar(&c.metricsQueues, "metrics-queues", telemetry.DefaultQueues, "how many queues the metrics tell apart, the first by namespace and name; the rest is summed up as queue \"other\"")
 }
 

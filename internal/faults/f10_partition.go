@@ -15,11 +15,14 @@ func partition(level string) Fault {
 	return Fault{
 		ID: "F10 " + level, Name: "the primary and its clients are cut off, durability " + level, Topologies: []Topology{Sentinel},
 		Setup: func(s *Setup) {
-			sync := "everysec"
-			if level == "always" {
-				sync = level
+			switch level {
+			case "memory":
+				s.Redis = []string{"--appendonly", "no"}
+			case "always":
+				s.Redis = []string{"--appendonly", "yes", "--appendfsync", "always"}
+			default:
+				s.Redis = []string{"--appendonly", "yes", "--appendfsync", "everysec"}
 			}
-			s.Redis = []string{"--appendonly", "yes", "--appendfsync", sync}
 			s.Serve = []string{"--durability=" + level}
 			s.Apart = true
 		},

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/retryd/retryd/internal/ledger"
+	"github.com/retryd/retryd/scheduler"
 )
 
 func TestPlan(t *testing.T) {
@@ -66,6 +67,31 @@ func TestEveryFaultIsWhole(t *testing.T) {
 			}
 		}
 		ids = append(ids, f.ID)
+	}
+}
+
+// TestThePartitionIsAtEachDurability wants the fault that costs most where a level
+// promises least to be run at every level, on a Redis that keeps what the level says.
+func TestThePartitionIsAtEachDurability(t *testing.T) {
+	t.Parallel()
+	for level := scheduler.DurabilityMemory; level <= scheduler.DurabilityReplicated; level++ {
+		jobs, err := plan(registry(), []string{"F10 " + level.String()}, everywhere, false)
+		if err != nil || len(jobs) != 1 {
+			t.Errorf("%d jobs, error %v", len(jobs), err)
+			continue
+		}
+		var s Setup
+		jobs[0].Setup(&s)
+		if want := []string{"--durability=" + level.String()}; !slices.Equal(s.Serve, want) {
+			t.Errorf("%s is served with %q, want %q", level, s.Serve, want)
+		}
+		redis := strings.Join(s.Redis, " ")
+		if has := strings.Contains(redis, "--appendonly yes"); has != (level != scheduler.DurabilityMemory) {
+			t.Errorf("%s is on Redis with %q", level, redis)
+		}
+		if always := strings.Contains(redis, "--appendfsync always"); always != (level == scheduler.DurabilityAlways) {
+			t.Errorf("%s is on Redis with %q", level, redis)
+		}
 	}
 }
 

@@ -77,6 +77,7 @@ func registry() []Fault {
 		repeatReports,
 		badInput,
 		destinationFails,
+		partition("memory"),
 		partition("everysec"),
 		partition("always"),
 		partition(replicatedLevel),

@@ -6,20 +6,23 @@ import (
 	"sync"
 	"time"
 
+	"github.com/retryd/retryd/internal/logbound"
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/server"
 )
 
 // DecisionLog writes a line at level info for every decision, for every task that dies
-// without one, and for every report that is refused, but for lack of quota: of those
-// package server logs no more than a disk can take. It is a [scheduler.Observer]. No line
-// holds a payload, a message, a key or a token.
+// without one, and for reports that are refused, of each reason so many that no disk is
+// filled; but for lack of quota, of which package server logs. It is a
+// [scheduler.Observer]. No line holds a payload, a message, a key or a token.
 type DecisionLog struct {
 	to   *LogBuffer
 	json bool
 	// lines are those that have been written, whose room is used again.
 	lines sync.Pool
+	// refusals has a [logbound.Bound] for each reason for which a report was refused.
+	refusals sync.Map
 }
 
 var _ scheduler.Observer = (*DecisionLog)(nil)
@@ -104,12 +107,19 @@ func (l *line) failure(f *policy.Failure) {
 	l.optional("code", f.Code)
 }
 
+// refused writes a line where there is room. A decision leaves a task behind, which costs
+// its caller and the store far more than a line; what is refused leaves nothing, and a
+// message has room for a thousand.
 func (l *DecisionLog) refused(e *scheduler.ReportEvent) {
+	reason := server.Reason(e.Err)
+	bound := l.boundOf(reason)
+	if !bound.Allow() {
+		return
+	}
 	kind := "success"
 	if e.Report.Failure != nil {
 		kind = "failure"
 	}
-	reason := server.Reason(e.Err)
 	to := l.begin("report refused")
 	if reason != unchecked {
 		to.optional("namespace", e.Report.Namespace)
@@ -120,7 +130,20 @@ func (l *DecisionLog) refused(e *scheduler.ReportEvent) {
 	}
 	to.str("kind", kind)
 	to.str("reason", reason)
+	for _, attr := range bound.Append(nil) {
+		to.num(attr.Key, attr.Value.Int64())
+	}
 	l.write(to)
+}
+
+// boundOf is the bound of the lines with a reason. Reasons are those of the table of
+// errors, so that there are few.
+func (l *DecisionLog) boundOf(reason string) *logbound.Bound {
+	kept, ok := l.refusals.Load(reason)
+	if !ok {
+		kept, _ = l.refusals.LoadOrStore(reason, logbound.New())
+	}
+	return kept.(*logbound.Bound) //nolint:forcetypeassert // nothing else is put there
 }
 
 // unchecked is the reason of reports in which something is wrong: what stands for a name

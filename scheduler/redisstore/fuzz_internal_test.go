@@ -1,11 +1,15 @@
 package redisstore
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"log/slog"
+	"math"
 	"net"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -35,11 +39,17 @@ func FuzzReplies(f *testing.F) {
 		{"0", int64(1), int64(2), int64(3), "9", int64(5), int64(6), nil, []any{"1", nil}},
 		{kept},
 		{string(record), nil},
+		{"r", `{"n":{"r":1.5,"s":2}}`, "x", "junk"},
+		{int64(1), int64(2), int64(3), int64(4), int64(5), "q"},
 	} {
 		for op := range operations() {
 			f.Add(byte(op), appendReply(nil, reply))
 		}
 	}
+	// The auditor is told what the server is, which keys it has, and what is in them.
+	walk := appendReply([]byte{0}, []any{"retryd:{0}:t:n,t", "retryd:{0}:heads", "retryd:{0}:due:n,q", "retryd:{0}:fps:n,q", "retryd:{0}:groups", "retryd:{0}:count:n,q"})
+	walk = append(binary.AppendUvarint(walk, uint64(len(record))), record...)
+	f.Add(byte(len(operations())-1), walk)
 	f.Fuzz(func(t *testing.T, op byte, data []byte) {
 		s, err := New(Config{URL: "redis://127.0.0.1:1", Shards: 1, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
@@ -109,7 +119,113 @@ func operations() []func(t *testing.T, s *Store) {
 		func(_ *testing.T, s *Store) { _, _, _ = s.Jobs(ctx, "n") },
 		func(_ *testing.T, s *Store) { _, _ = s.Policy(ctx, "n", "p") },
 		func(_ *testing.T, s *Store) { _ = s.Check(ctx) },
+		func(t *testing.T, s *Store) {
+			t.Helper()
+			// What other replicas note is read by the scheduler.
+			sched, err := scheduler.New(s, scheduler.Config{Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := sched.SetQuotas(scheduler.Quotas{Namespaces: map[string]scheduler.Quota{"n": {scheduler.QuotaStreams: 3}}}); err != nil {
+				t.Fatal(err)
+			}
+			leave, err := sched.EnterStream(ctx, "n")
+			if (leave == nil) != (err != nil) {
+				t.Errorf("entered with error %v, and can leave: %t", err, leave != nil)
+			}
+			if uses := sched.QuotaUses(); len(uses) != 1 || uses[0].Namespace != "n" {
+				t.Errorf("used: %+v", uses)
+			}
+		},
+		func(_ *testing.T, s *Store) { _, _ = s.CountNamespaces(ctx, []string{"n"}) },
+		func(_ *testing.T, s *Store) { _, _ = s.AuditTurn(ctx, "r", time.Second) },
+		func(t *testing.T, s *Store) {
+			t.Helper()
+			// Every key and every name that it is told of is looked at in a few passes.
+			const passes = 10_000
+			walk := s.Audit()
+			for range passes {
+				if pass, err := walk.Pass(ctx); pass.Done || err != nil {
+					return
+				}
+			}
+			t.Errorf("the auditor has not come to an end in %d passes", passes)
+		},
 	}
+}
+
+// FuzzHints takes hints apart that anybody on the channel may have published: each that
+// is told stands in the message as a replica would write it.
+func FuzzHints(f *testing.F) {
+	s, err := New(Config{URL: "redis://127.0.0.1:1", Shards: 1, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = s.Close() })
+	one := appendHint(nil, 1, 1234, member("n", "q"))
+	for _, hints := range [][]byte{nil, one, appendHint(one, math.MaxUint16, 1<<48-1, member("n,%:", "")), one[:len(one)-1], appendHint(one, 0, 0, "x")} {
+		f.Add(append([]byte("somebody"), hints...))
+	}
+	f.Add(append(s.id[:], one...))
+	f.Fuzz(func(t *testing.T, message []byte) {
+		at := hintIDBytes
+		s.deliver(string(message), func(h scheduler.Hint) {
+			end := at + hintHead + int(binary.BigEndian.Uint16(message[at+hintHead-2:]))
+			name := string(message[at+hintHead : end])
+			if !bytes.Equal(appendHint(nil, h.Shard, h.DueMS, name), message[at:end]) {
+				t.Errorf("%q is read as %+v", message[at:end], h)
+			}
+			if namespace, queue, err := splitMember(name); err != nil || h.Queue != (scheduler.QueueKey{Namespace: namespace, Name: queue}) {
+				t.Errorf("%q is read as %+v, error %v", name, h.Queue, err)
+			}
+			at = end
+		})
+		if at > hintIDBytes && bytes.HasPrefix(message, s.id[:]) {
+			t.Error("told of its own")
+		}
+	})
+}
+
+// hintHead is how long a hint is but for its queue's name.
+const hintHead = 2 + 6 + 2
+
+// appendHint writes a hint as lua/commit.lua does.
+func appendHint(b []byte, shard int, dueMS int64, queue string) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(shard))                           //nolint:gosec // it came of one
+	b = append(b, binary.BigEndian.AppendUint64(nil, uint64(dueMS))[2:]...)       //nolint:gosec // it is no less than 0
+	return append(binary.BigEndian.AppendUint16(b, uint16(len(queue))), queue...) //nolint:gosec // no longer than what it came of
+}
+
+// FuzzInfo reads what a server says of itself, its replicas and its Cluster.
+func FuzzInfo(f *testing.F) {
+	for _, text := range []string{
+		"", "# Replication\r\nrole:master\r\nconnected_slaves:2\r\n" +
+			"slave0:ip=127.0.0.1,port=1,state=online,offset=70,lag=0\r\nslave1:ip=127.0.0.1,port=2,state=online,offset=0,lag=99\r\n",
+		"run_id:x\naof_enabled:1\nslave0:\nslave1:state=online,lag=-1\n",
+		"aa 127.0.0.1:1@2 myself,master - 0 0 1 connected 0-99 [100->-bb]\nbb 127.0.0.1:3@4 slave aa 0 0 1 connected\n",
+		"aa x myself,slave y 0 0 1 disconnected\ncc : master - 0 0 1 connected 5\n",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		info := infoOf(text)
+		connected, loaded, inStep := replicasOf(info)
+		if most := strings.Count(text, "slave"); connected > most || loaded > connected || inStep > connected {
+			t.Errorf("%q has %d replicas, %d loaded and %d in step", text, connected, loaded, inStep)
+		}
+		if level := diskLevel(nil, info); level > scheduler.DurabilityMemory {
+			t.Errorf("by %q alone what is on disk is taken for %s", text, level)
+		}
+		v := parseNodes(text)
+		if v.run != "" || v.id == "" && (v.own != "" || v.moving) {
+			t.Errorf("%q is read as %+v", text, v)
+		}
+		for name := range strings.FieldsSeq(v.masters + " " + v.id) {
+			if !strings.Contains(text, name) {
+				t.Errorf("%q names no node %q", text, name)
+			}
+		}
+	})
 }
 
 // replies takes Redis's place: it answers every command with the next of what it
@@ -156,6 +272,8 @@ func (r *replies) answer(cmd redis.Cmder) {
 		cmd.SetVal(scores)
 	case *redis.StringCmd:
 		cmd.SetVal(r.text())
+	case *redis.FloatCmd:
+		cmd.SetVal(float64(r.number()))
 	case *redis.StringSliceCmd:
 		cmd.SetVal(r.texts())
 	case *redis.MapStringStringCmd:

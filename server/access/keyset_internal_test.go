@@ -3,6 +3,7 @@ package access
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"log/slog"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/time/rate"
 )
@@ -232,4 +234,41 @@ func TestKeysOfAnURLThatMustNotBeTrusted(t *testing.T) {
 			t.Errorf("%s: %v, may be taken: %t", url, err, ok)
 		}
 	}
+}
+
+// FuzzParseKeys reads what may stand where an issuer's keys are looked for: of it public
+// keys with names are taken, by which tokens can be checked, or nothing.
+func FuzzParseKeys(f *testing.F) {
+	i := newIssuer(f)
+	f.Add([]byte(i.jwks()))
+	for _, text := range []string{
+		"", "{}", "junk", `{"keys": null}`, `{"keys": [null, {}, {"kid": "a"}, {"kid": "a", "kty": "XYZ"}]}`,
+		`{"keys": [{"kid": "a", "kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}, {"kid": "b", "kty": "RSA", "n": "", "e": ""}]}`,
+		`{"keys": [{"kid": "a", "kty": "OKP", "crv": "Ed25519", "x": "AA", "d": "AA"}]}`,
+		`{"keys": [{"kid": "a", "kty": "OKP", "crv": "X25519", "use": "sig", "key_ops": ["verify"], "x5c": ["AA"], "x5u": ":"}]}`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		keys, unread, err := parseKeys(data)
+		if (err == nil) != (len(keys) > 0) {
+			t.Fatalf("%d keys were read, with error %v", len(keys), err)
+		}
+		for _, kid := range unread {
+			if kid == "" || len(kid) > len(cut(strings.Repeat("x", 1000))) {
+				t.Errorf("the log is told of %q", kid)
+			}
+		}
+		for _, key := range keys {
+			m := key.Marshal()
+			_, private := key.Key().(crypto.Signer)
+			_, secret := key.Key().([]byte)
+			if m.KID == "" || private || secret || m.D != "" || m.K != "" {
+				t.Errorf("a %T named %q was taken", key.Key(), m.KID)
+			}
+		}
+		if err := jwkset.NewMemoryStorage().KeyReplaceAll(t.Context(), keys); err != nil {
+			t.Errorf("they cannot be kept: %v", err)
+		}
+	})
 }
