@@ -68,7 +68,7 @@ func (d *dispatcher) recheck(ctx context.Context) {
 	}
 }
 
-func (d *dispatcher) setHeads(keys []QueueKey, heads [][]int64) {
+func (d *dispatcher) setHeads(keys []QueueKey, heads [][]Head) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i, key := range keys {
@@ -76,18 +76,16 @@ func (d *dispatcher) setHeads(keys []QueueKey, heads [][]int64) {
 		if q == nil {
 			continue
 		}
-		for shard, headMS := range heads[i] {
+		q.tell(heads[i], func(*onlooker) bool { return true })
+		for shard, head := range heads[i] {
 			sh := &q.shards[shard]
 			sh.pausedMS = 0
-			if headMS == 0 {
+			if head.OpenMS == 0 {
 				continue
 			}
-			for _, o := range q.observers {
-				o.note(Hint{Queue: key, Shard: shard, DueMS: headMS})
-			}
-			sh.headMS = earlier(sh.headMS, headMS)
+			sh.headMS = earlier(sh.headMS, head.OpenMS)
 			// A claim under way may have been answered before this.
-			sh.notedMS = earlier(sh.notedMS, headMS)
+			sh.notedMS = earlier(sh.notedMS, head.OpenMS)
 		}
 		d.agenda.moved(q)
 	}

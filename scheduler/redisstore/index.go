@@ -18,15 +18,15 @@ const maxBrowsed = 1000
 // so that thousands of them keep nobody waiting.
 const maxHeadsPipelined = 20
 
-// Heads returns the earliest LookMS of each queue, by shard. Each command reads one
+// Heads returns the heads of each queue, by shard. Each command reads one
 // key: on a Cluster it is answered also while its slot is on the move, when a script
 // waits for all of its keys to be in one place.
-func (s *Store) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]int64, error) {
+func (s *Store) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]scheduler.Head, error) {
 	names := make([]string, len(queues))
-	out := make([][]int64, len(queues))
+	out := make([][]scheduler.Head, len(queues))
 	for i, q := range queues {
 		names[i] = member(q.Namespace, q.Name)
-		out[i] = make([]int64, s.Shards())
+		out[i] = make([]scheduler.Head, s.Shards())
 	}
 	// One command asks one shard for a bounded number of queues.
 	parts := (len(queues) + maxPerScript - 1) / maxPerScript
@@ -52,8 +52,8 @@ func (s *Store) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]int
 		}
 		answered = true
 		for n, score := range scores {
-			headMS := int64(score)
-			if kept, paused := ends[n].(string); paused && headMS != 0 {
+			head := scheduler.Head{LookMS: int64(score), OpenMS: int64(score)}
+			if kept, paused := ends[n].(string); paused && head.LookMS != 0 {
 				// Few queues are paused, and only with these it matters what time it is.
 				var err error
 				if nowMS == 0 {
@@ -61,11 +61,11 @@ func (s *Store) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]int
 						return nil, err
 					}
 				}
-				if headMS, err = openHead(headMS, kept, nowMS); err != nil {
+				if head.OpenMS, err = openHead(head.LookMS, kept, nowMS); err != nil {
 					return nil, err
 				}
 			}
-			out[from+n][shard] = headMS
+			out[from+n][shard] = head
 		}
 	}
 	if failed != nil && !answered {
@@ -74,8 +74,7 @@ func (s *Store) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]int
 	return out, failed
 }
 
-// openHead is what Heads tells of a queue's earliest LookMS beside what is kept of its
-// pause.
+// openHead is when a queue's earliest can be claimed beside what is kept of its pause.
 func openHead(headMS int64, kept string, nowMS int64) (int64, error) {
 	untilMS, err := strconv.ParseInt(kept, 10, 64)
 	switch {
