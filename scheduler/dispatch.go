@@ -236,13 +236,13 @@ func (d *dispatcher) hinted(h Hint) {
 
 func (d *dispatcher) note(h Hint) {
 	q := d.queues[h.Queue]
-	if q == nil || h.Shard >= len(q.shards) {
+	if q == nil || h.Shard >= d.s.shards {
 		return
 	}
 	for _, o := range q.observers {
 		o.note(h)
 	}
-	sh := &q.shards[h.Shard]
+	sh := d.shardOf(q, h.Shard)
 	sh.notedMS = earlier(sh.notedMS, h.DueMS)
 	headMS := earlier(sh.headMS, sh.open(h.DueMS))
 	if headMS == sh.headMS {
@@ -274,8 +274,8 @@ func (d *dispatcher) repaused(key QueueKey) {
 	if q == nil {
 		return
 	}
-	for i := range q.shards {
-		sh := &q.shards[i]
+	for shard := range d.s.shards {
+		sh := d.shardOf(q, shard)
 		sh.pausedMS, sh.repaused, sh.headMS = 0, true, 1
 	}
 	d.agenda.moved(q)

@@ -8,9 +8,9 @@ import (
 const (
 	// fewUnseen is how many queues are claimed from before anything is known of them.
 	fewUnseen = 8
-	// maxUnseen is how many queues are asked about, more or less, before the dispatcher
-	// hands out what else is due.
-	maxUnseen = 1000
+	// maxAsked is how many queues the store is asked about at once, more or less: the
+	// dispatcher hands out meanwhile, and what is asked and answered takes its space.
+	maxAsked = 1000
 )
 
 // look learns what there is in queues that nothing is known of, and tells newcomers of
@@ -43,12 +43,15 @@ func (d *dispatcher) look(ctx context.Context) {
 			continue
 		}
 		q.unseen = false
-		for shard := range q.shards {
+		for shard := range d.s.shards {
 			headMS := int64(1)
 			if heads != nil {
 				headMS = heads[i][shard].OpenMS
 			}
-			q.shards[shard].headMS = earlier(q.shards[shard].headMS, headMS)
+			if headMS != 0 {
+				sh := d.shardOf(q, shard)
+				sh.headMS = earlier(sh.headMS, headMS)
+			}
 		}
 		d.agenda.moved(q)
 	}
@@ -63,7 +66,7 @@ func (d *dispatcher) look(ctx context.Context) {
 func (d *dispatcher) toLookAt() (keys []QueueKey, newcomers []*onlooker) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := min(len(d.unseen), maxUnseen)
+	n := min(len(d.unseen), maxAsked)
 	keys, d.unseen = slices.Clone(d.unseen[:n]), d.unseen[n:]
 	if len(d.unseen) == 0 {
 		d.unseen = nil
@@ -76,7 +79,7 @@ func (d *dispatcher) toLookAt() (keys []QueueKey, newcomers []*onlooker) {
 		listed[key] = true
 	}
 	for _, o := range d.newcomers {
-		if len(newcomers) > 0 && len(keys) >= maxUnseen {
+		if len(newcomers) > 0 && len(keys) >= maxAsked {
 			break
 		}
 		newcomers = append(newcomers, o)
