@@ -34,7 +34,7 @@ func (d *dispatcher) deal() (claims []*dealt, wakeMS int64) {
 	}
 	nowMS := d.s.clock.nowMS()
 	d.expire(nowMS)
-	if len(d.unseen) > 0 {
+	if len(d.unseen) > 0 || len(d.newcomers) > 0 {
 		// They have come since the last look, and have the next.
 		signal(d.wake)
 	}

@@ -34,8 +34,10 @@ type dispatcher struct {
 	agenda agenda
 	// namespaces are those that the queues are in.
 	namespaces map[string]*namespaceTurn
-	// unseen are those of them that nothing is known of.
-	unseen []QueueKey
+	// unseen are those of them that nothing is known of, and newcomers the observers that
+	// have been told nothing of theirs.
+	unseen    []QueueKey
+	newcomers []*onlooker
 	// unsure are the claims that are to be repeated.
 	unsure []*dealt
 	// round counts the rounds in which is dealt, dealings what has been dealt.
@@ -134,46 +136,6 @@ func (d *dispatcher) runOnce(ctx context.Context) time.Duration {
 		}
 	}
 	return 0
-}
-
-// fewUnseen is how many queues are claimed from before anything is known of them.
-const fewUnseen = 8
-
-// look learns what there is in queues that nothing is known of. Of a few the claims
-// themselves tell, soonest. Of many, which subscribers may name by the thousand, most
-// are empty: a claim from each shard of each would keep the store for seconds.
-func (d *dispatcher) look(ctx context.Context) {
-	d.mu.Lock()
-	keys := d.unseen
-	d.unseen = nil
-	d.mu.Unlock()
-	if len(keys) == 0 {
-		return
-	}
-	var heads [][]int64
-	if len(keys) > fewUnseen {
-		var err error
-		if heads, err = d.s.store.Heads(ctx, keys); err != nil {
-			d.s.log.WarnContext(ctx, "cannot read the heads of the queues", "error", err)
-		}
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i, key := range keys {
-		q := d.queues[key]
-		if q == nil {
-			continue
-		}
-		q.unseen = false
-		for shard := range q.shards {
-			headMS := int64(1)
-			if heads != nil {
-				headMS = heads[i][shard]
-			}
-			q.shards[shard].headMS = earlier(q.shards[shard].headMS, headMS)
-		}
-		d.agenda.moved(q)
-	}
 }
 
 // expire frees the credit of leases that have ended. What still waits for its worker
@@ -278,13 +240,13 @@ func (d *dispatcher) hinted(h Hint) {
 
 func (d *dispatcher) note(h Hint) {
 	q := d.queues[h.Queue]
-	if q == nil || h.Shard >= len(q.shards) {
+	if q == nil || h.Shard >= d.s.shards {
 		return
 	}
 	for _, o := range q.observers {
 		o.note(h)
 	}
-	sh := &q.shards[h.Shard]
+	sh := d.shardOf(q, h.Shard)
 	sh.notedMS = earlier(sh.notedMS, h.DueMS)
 	headMS := earlier(sh.headMS, sh.open(h.DueMS))
 	if headMS == sh.headMS {
@@ -316,8 +278,8 @@ func (d *dispatcher) repaused(key QueueKey) {
 	if q == nil {
 		return
 	}
-	for i := range q.shards {
-		sh := &q.shards[i]
+	for shard := range d.s.shards {
+		sh := d.shardOf(q, shard)
 		sh.pausedMS, sh.repaused, sh.headMS = 0, true, 1
 	}
 	d.agenda.moved(q)

@@ -12,7 +12,9 @@ type queue struct {
 	namespace *namespaceTurn
 	subs      []*Subscription
 	observers []*onlooker
-	shards    []queueShard
+	// shards is nil as long as nothing has been known to be in any of them, as in most
+	// queues of somebody who names them by the thousand.
+	shards []queueShard
 	// claims are those on their way, unsure ones included.
 	claims int
 	// unseen says that nothing is known of it.
@@ -51,7 +53,7 @@ type queueShard struct {
 func (d *dispatcher) queueOf(key QueueKey) *queue {
 	q := d.queues[key]
 	if q == nil {
-		q = &queue{key: key, shards: make([]queueShard, d.s.shards), unseen: true, lookMS: never}
+		q = &queue{key: key, unseen: true, lookMS: never}
 		q.namespace = d.namespaceOf(key.Namespace)
 		q.namespace.queues++
 		d.unseen = append(d.unseen, key)
@@ -59,6 +61,14 @@ func (d *dispatcher) queueOf(key QueueKey) *queue {
 		heap.Push(&d.agenda, q)
 	}
 	return q
+}
+
+// shardOf returns what is known of a queue's part in a shard, to be changed.
+func (d *dispatcher) shardOf(q *queue, shard int) *queueShard {
+	if q.shards == nil {
+		q.shards = make([]queueShard, d.s.shards)
+	}
+	return &q.shards[shard]
 }
 
 // dropIfIdle forgets a queue that nobody wants anything of. It stays while a claim is

@@ -54,6 +54,58 @@ func TestManyEmptyQueuesAreNotClaimedFrom(t *testing.T) {
 	})
 }
 
+// silent is a store that gives no hints, and notes how many queues it is asked about at
+// once.
+type silent struct {
+	scheduler.Store
+	most atomic.Int64
+}
+
+func (*silent) Hints(ctx context.Context, _ func(scheduler.Hint)) error {
+	<-ctx.Done()
+	return nil
+}
+
+func (s *silent) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]scheduler.Head, error) {
+	s.most.Store(max(s.most.Load(), int64(len(queues))))
+	return s.Store.Heads(ctx, queues)
+}
+
+// TestThousandsOfQueuesAreAskedAboutInParts has another replica report into some of very
+// many queues, of which this one learns only by asking.
+func TestThousandsOfQueuesAreAskedAboutInParts(t *testing.T) {
+	store := &silent{}
+	inWorldOn(t, func(s scheduler.Store) scheduler.Store { store.Store = s; return store }, func(w *world) {
+		var queues []string
+		for i := range 3500 {
+			queues = append(queues, fmt.Sprint("queue-", i))
+		}
+		sub := w.worker(5, func(o *scheduler.SubscribeOptions) { o.Queues, o.Lease = queues, time.Hour })
+		shown := w.observer("queue-1700", "queue-3499")
+		synctest.Wait()
+		other := w.another()
+		for _, i := range []int{0, 1700, 3499} {
+			r := failure(queues[i], by("now"), func(r *scheduler.Report) { r.Spec.Queue = queues[i] })
+			if _, err := other.Report(w.ctx, r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		start := time.Now()
+		got := make(map[string]bool)
+		for range 3 {
+			got[w.next(sub).Task.Key.ID] = true
+		}
+		equal(t, "delivered", got, map[string]bool{"queue-0": true, "queue-1700": true, "queue-3499": true})
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("they were handed out after %s", took)
+		}
+		equal(t, "shown", len(labels(shown)), 2)
+		if most := store.most.Load(); most > 1000 {
+			t.Errorf("%d queues were asked about at once", most)
+		}
+	})
+}
+
 // slowClaims is a store whose claims wait while it is held.
 type slowClaims struct {
 	scheduler.Store

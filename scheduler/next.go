@@ -281,8 +281,8 @@ func (s *Scheduler) nextOfQueue(ctx context.Context, r NextRequest) (NextAnswer,
 		return NextAnswer{}, fmt.Errorf("read the head of queue %s: %w", r.Queue, err)
 	}
 	var a NextAnswer
-	for _, headMS := range heads[0] {
-		a.TimeMS = earlier(a.TimeMS, headMS)
+	for _, head := range heads[0] {
+		a.TimeMS = earlier(a.TimeMS, head.OpenMS)
 	}
 	if a.TimeMS != 0 {
 		a.DueInMS = max(0, a.TimeMS-s.clock.nowMS())

@@ -10,19 +10,13 @@ import (
 // ends or show fails: at most once each delivery, and as well as can be done
 // from the side. show is called from one goroutine.
 func (s *Scheduler) Observe(ctx context.Context, namespace string, queues []string, show func(Delivery) error) error {
-	o := &onlooker{wake: make(chan struct{}, 1), looks: make(map[QueueKey][]observedShard)}
+	o := &onlooker{wake: make(chan struct{}, 1), shards: s.shards, looks: make(map[QueueKey][]observedShard)}
 	for _, name := range queues {
 		o.queues = append(o.queues, QueueKey{namespace, name})
 	}
-	for _, key := range o.queues {
-		o.looks[key] = make([]observedShard, s.shards)
-		for i := range o.looks[key] {
-			o.looks[key][i].lookMS = 1
-		}
-	}
 	s.dispatcher.joinObserver(o)
 	defer s.dispatcher.leaveObserver(o)
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(fallbackInterval)
 	defer timer.Stop()
 	for {
 		select {
@@ -46,9 +40,14 @@ func (s *Scheduler) Observe(ctx context.Context, namespace string, queues []stri
 // onlooker is somebody who looks on.
 type onlooker struct {
 	queues []QueueKey
+	shards int
 	wake   chan struct{}
+	// isNew says that it has been told nothing of what there is in its queues. The
+	// dispatcher's mutex guards it.
+	isNew bool
 
-	mu    sync.Mutex
+	mu sync.Mutex
+	// looks has queues in which something has been known to come, by shard.
 	looks map[QueueKey][]observedShard
 	// taken are tasks that this replica has claimed, and that a look at what is
 	// due would miss.
@@ -60,6 +59,8 @@ type onlooker struct {
 }
 
 type observedShard struct {
+	// lookMS is when it must be looked at, 0 when nothing is known to come, and after the
+	// place behind which the look begins.
 	lookMS int64
 	after  Place
 }
@@ -70,7 +71,6 @@ type shownDelivery struct {
 }
 
 const (
-	observePage = 100
 	// maxTaken and maxShown bound what an observer keeps: past them it misses
 	// some, or sees some twice.
 	maxTaken = 10_000
@@ -87,11 +87,15 @@ func (d *dispatcher) joinObserver(o *onlooker) {
 		q := d.queueOf(key)
 		q.observers = append(q.observers, o)
 	}
+	o.isNew = true
+	d.newcomers = append(d.newcomers, o)
+	signal(d.wake)
 }
 
 func (d *dispatcher) leaveObserver(o *onlooker) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.newcomers = remove(d.newcomers, o)
 	for _, key := range o.queues {
 		if q := d.queues[key]; q != nil {
 			q.observers = remove(q.observers, o)
@@ -104,6 +108,9 @@ func (d *dispatcher) leaveObserver(o *onlooker) {
 func (o *onlooker) note(h Hint) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.looks[h.Queue] == nil {
+		o.looks[h.Queue] = make([]observedShard, o.shards)
+	}
 	look := &o.looks[h.Queue][h.Shard]
 	if look.lookMS == 0 || h.DueMS < look.lookMS {
 		look.lookMS = h.DueMS
@@ -135,7 +142,10 @@ func (s *Scheduler) observeOnce(ctx context.Context, o *onlooker, show func(Deli
 	}
 	wakeMS = never
 	for _, key := range o.queues {
-		for shard := range s.shards {
+		o.mu.Lock()
+		looks := o.looks[key]
+		o.mu.Unlock()
+		for shard := range looks {
 			nextMS, err := s.observeShard(ctx, o, key, shard, show)
 			if err != nil {
 				return 0, err
@@ -164,7 +174,7 @@ func (s *Scheduler) observeShard(ctx context.Context, o *onlooker, key QueueKey,
 	o.mu.Unlock()
 	var nextMS int64
 	for {
-		page, err := s.store.Due(ctx, key, shard, after, observePage)
+		page, err := s.looker.due(ctx, lookAt{key, shard, after})
 		if err != nil {
 			s.log.WarnContext(ctx, "an observer cannot see what is due", "queue", key.Name, "error", err)
 			nextMS = nowMS + fallbackInterval.Milliseconds()
@@ -177,14 +187,16 @@ func (s *Scheduler) observeShard(ctx context.Context, o *onlooker, key QueueKey,
 			lookMS, _ := t.LookMS()
 			after = Place{lookMS, t.Key}
 		}
-		if len(page.Tasks) < observePage {
+		if len(page.Tasks) < lookPage {
 			nextMS = page.NextMS
 			break
 		}
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	look.after = Place{MS: min(after.MS, nowMS-observeOverlapMS)}
+	// Observers who look on at the same begin at the same, and share the look.
+	fromMS := min(after.MS, nowMS-observeOverlapMS)
+	look.after = Place{MS: fromMS - fromMS%1000}
 	look.lookMS = earlier(look.lookMS, nextMS)
 	return look.lookMS, nil
 }

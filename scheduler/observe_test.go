@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,6 +93,103 @@ func TestObserverSeesManyOnce(t *testing.T) {
 				t.Errorf("%s was shown %d times", l, n)
 			}
 		}
+	})
+}
+
+// lookCounter is a store that counts the looks at what is due, and takes its time for
+// them.
+type lookCounter struct {
+	scheduler.Store
+	looks, underWay, most atomic.Int64
+	takes                 time.Duration
+}
+
+func (c *lookCounter) Due(ctx context.Context, q scheduler.QueueKey, shard int, after scheduler.Place, limit int) (scheduler.Page, error) {
+	c.looks.Add(1)
+	c.most.Store(max(c.most.Load(), c.underWay.Add(1)))
+	defer c.underWay.Add(-1)
+	<-time.After(c.takes)
+	return c.Store.Due(ctx, q, shard, after, limit)
+}
+
+// TestObserversLookOnlyWhereSomethingIsDue has many look on at many queues, of which one
+// has something: nobody looks at the others.
+func TestObserversLookOnlyWhereSomethingIsDue(t *testing.T) {
+	store := &lookCounter{}
+	inWorldOn(t, func(s scheduler.Store) scheduler.Store { store.Store = s; return store }, func(w *world) {
+		w.report(failure("due", by("now"), func(r *scheduler.Report) { r.Spec.Queue = "queue-7-3" }))
+		var shown []<-chan scheduler.Delivery
+		for i := range 20 {
+			var queues []string
+			for n := range 100 {
+				queues = append(queues, fmt.Sprintf("queue-%d-%d", i, n))
+			}
+			shown = append(shown, w.observer(queues...))
+		}
+		for i, s := range shown {
+			want := []string{}
+			if i == 7 {
+				want = []string{"due/2/1"}
+			}
+			equal(t, "shown", labels(s), want)
+		}
+		if got := store.looks.Load(); got != 1 {
+			t.Errorf("%d looks for one attempt in 2,000 queues", got)
+		}
+		w.report(failure("new", by("now"), func(r *scheduler.Report) { r.Spec.Queue = "queue-9-1" }))
+		equal(t, "new", labels(shown[9]), []string{"new/2/1"})
+	})
+}
+
+// TestObserversShareLooks has many look on at the same while the store is slow: few ask
+// it, and all see the same.
+func TestObserversShareLooks(t *testing.T) {
+	store := &lookCounter{takes: 10 * time.Millisecond}
+	inWorldOn(t, func(s scheduler.Store) scheduler.Store { store.Store = s; return store }, func(w *world) {
+		for i := range 30 {
+			w.report(failure(fmt.Sprint("t", i), by("now")))
+		}
+		var shown []<-chan scheduler.Delivery
+		for range 50 {
+			shown = append(shown, w.observer("q"))
+		}
+		w.pass(500 * time.Millisecond)
+		for _, s := range shown {
+			equal(t, "shown", len(labels(s)), 30)
+		}
+		if got := store.most.Load(); got > 4 {
+			t.Errorf("%d looks were under way at once", got)
+		}
+		if got := store.looks.Load(); got > 20 {
+			t.Errorf("50 observers of one queue made %d looks", got)
+		}
+	})
+}
+
+// TestObserverWhoLeavesTakesNobodysLook ends one whose look others share.
+func TestObserverWhoLeavesTakesNobodysLook(t *testing.T) {
+	store := &lookCounter{takes: 10 * time.Millisecond}
+	inWorldOn(t, func(s scheduler.Store) scheduler.Store { store.Store = s; return store }, func(w *world) {
+		// These take all turns.
+		for i := range 4 {
+			queue := fmt.Sprint("busy-", i)
+			w.report(failure(queue, by("now"), func(r *scheduler.Report) { r.Spec.Queue = queue }))
+			w.observer(queue)
+		}
+		w.report(failure("a", by("now")))
+		ctx, leave := context.WithCancel(w.ctx)
+		left := make(chan error, 1)
+		go func() {
+			left <- w.s.Observe(ctx, "ns", []string{"q"}, func(scheduler.Delivery) error { return nil })
+		}()
+		synctest.Wait()
+		stays := w.observer("q")
+		leave()
+		if err := <-left; !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+		w.pass(100 * time.Millisecond)
+		equal(t, "shown to the one who stays", labels(stays), []string{"a/2/1"})
 	})
 }
 

@@ -352,8 +352,10 @@ func TestNextWaitsForAnExpiredLeaseInAPausedQueue(t *testing.T) {
 
 func TestObserverSeesWhatFallsDueInAPausedQueue(t *testing.T) {
 	inWorld(t, func(w *world) {
+		w.report(failure("overdue", by("now")))
 		w.pause("q", 0)
 		shown := w.observer("q")
+		equal(t, "overdue already", labels(shown), []string{"overdue/2/1"})
 		w.report(failure("a"))
 		w.pass(time.Minute)
 		equal(t, "shown", labels(shown), []string{"a/2/1"})

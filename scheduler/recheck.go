@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -43,14 +44,15 @@ func (d *dispatcher) recheck(ctx context.Context) {
 	}
 	checks := d.out.checks()
 	d.mu.Unlock()
-	if len(keys) > 0 {
-		heads, err := d.s.store.Heads(ctx, keys)
+	for some := range slices.Chunk(keys, maxAsked) {
+		heads, err := d.s.store.Heads(ctx, some)
 		if err != nil {
 			d.s.log.WarnContext(ctx, "cannot read the heads of the queues", "error", err)
 		}
-		if heads != nil {
-			d.setHeads(keys, heads)
+		if heads == nil {
+			break
 		}
+		d.setHeads(some, heads)
 	}
 	if len(checks) > 0 {
 		checked := d.s.store.CheckLeases(ctx, checks)
@@ -68,7 +70,7 @@ func (d *dispatcher) recheck(ctx context.Context) {
 	}
 }
 
-func (d *dispatcher) setHeads(keys []QueueKey, heads [][]int64) {
+func (d *dispatcher) setHeads(keys []QueueKey, heads [][]Head) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i, key := range keys {
@@ -76,18 +78,18 @@ func (d *dispatcher) setHeads(keys []QueueKey, heads [][]int64) {
 		if q == nil {
 			continue
 		}
-		for shard, headMS := range heads[i] {
-			sh := &q.shards[shard]
-			sh.pausedMS = 0
-			if headMS == 0 {
+		q.tell(heads[i], func(*onlooker) bool { return true })
+		for shard, head := range heads[i] {
+			if q.shards != nil {
+				q.shards[shard].pausedMS = 0
+			}
+			if head.OpenMS == 0 {
 				continue
 			}
-			for _, o := range q.observers {
-				o.note(Hint{Queue: key, Shard: shard, DueMS: headMS})
-			}
-			sh.headMS = earlier(sh.headMS, headMS)
+			sh := d.shardOf(q, shard)
+			sh.headMS = earlier(sh.headMS, head.OpenMS)
 			// A claim under way may have been answered before this.
-			sh.notedMS = earlier(sh.notedMS, headMS)
+			sh.notedMS = earlier(sh.notedMS, head.OpenMS)
 		}
 		d.agenda.moved(q)
 	}

@@ -53,6 +53,9 @@ type Scheduler struct {
 	audited    auditLog
 	quotas     *quotaKeeper
 
+	// looker looks for observers.
+	looker *looker
+
 	draining  chan struct{}
 	drainOnce sync.Once
 }
@@ -88,6 +91,7 @@ func New(store Store, cfg Config) (*Scheduler, error) {
 		clock:    clock{local: cfg.Now},
 		noPolicy: newNoPolicy(),
 		draining: make(chan struct{}),
+		looker:   newLooker(store),
 	}
 	s.dispatcher = newDispatcher(s)
 	s.quotas = newQuotaKeeper(s)

@@ -44,11 +44,9 @@ type Store interface {
 	// CheckLeases says, for each lease in order, whether it is still its task's.
 	CheckLeases(ctx context.Context, leases []LeaseCheck) []LeaseChecked
 
-	// Heads returns, for each queue in order and each shard, the earliest LookMS
-	// in it, or 0 where there is nothing. For a paused queue it is no earlier than
-	// the end of the pause, and 0 where that has none. With an error come those that
-	// could be read, if any, and 0 for the others.
-	Heads(ctx context.Context, queues []QueueKey) ([][]int64, error)
+	// Heads returns the head of each queue, in order, and each shard. With an error
+	// come those that could be read, if any, and the zero Head for the others.
+	Heads(ctx context.Context, queues []QueueKey) ([][]Head, error)
 
 	// Due returns a page of the tasks of a queue and shard whose LookMS is not
 	// after now, in its order, after the place given, and when the next one comes.
@@ -236,6 +234,15 @@ type Page struct {
 type Place struct {
 	MS  int64
 	Key TaskKey
+}
+
+// Head is what comes first in a queue and shard.
+type Head struct {
+	// LookMS is the earliest LookMS in it, 0 where there is nothing.
+	LookMS int64
+	// OpenMS is when that can be claimed: it is LookMS, but for a paused queue no earlier
+	// than the end of the pause, and 0 where that has none.
+	OpenMS int64
 }
 
 // Hint says that something falls due in a queue and shard earlier than anything

@@ -261,7 +261,7 @@ func (l *link) Browse(ctx context.Context, parts []scheduler.Part) []scheduler.B
 	return l.store().Browse(ctx, parts)
 }
 
-func (l *link) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]int64, error) {
+func (l *link) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]scheduler.Head, error) {
 	if err := l.err(); err != nil {
 		return nil, err
 	}

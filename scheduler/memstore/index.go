@@ -46,16 +46,16 @@ func (s *Store) openHead(q scheduler.QueueKey, shard int, nowMS int64) int64 {
 	}
 }
 
-// Heads returns the earliest LookMS of each queue, by shard.
-func (s *Store) Heads(_ context.Context, queues []scheduler.QueueKey) ([][]int64, error) {
+// Heads returns the heads of each queue, by shard.
+func (s *Store) Heads(_ context.Context, queues []scheduler.QueueKey) ([][]scheduler.Head, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	nowMS := s.nowMS()
-	out := make([][]int64, len(queues))
+	out := make([][]scheduler.Head, len(queues))
 	for i, q := range queues {
-		out[i] = make([]int64, s.shards)
+		out[i] = make([]scheduler.Head, s.shards)
 		for shard := range s.shards {
-			out[i][shard] = s.openHead(q, shard, nowMS)
+			out[i][shard] = scheduler.Head{LookMS: s.head(q, shard), OpenMS: s.openHead(q, shard, nowMS)}
 		}
 	}
 	return out, nil

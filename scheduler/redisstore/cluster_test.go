@@ -136,8 +136,8 @@ func TestNodeThatHangsTakesNothingOfOthers(t *testing.T) {
 			if heads == nil {
 				return []error{err}
 			}
-			for _, headMS := range heads[0] {
-				if headMS != 0 {
+			for _, head := range heads[0] {
+				if head.LookMS != 0 {
 					errs = append(errs, nil)
 				}
 			}

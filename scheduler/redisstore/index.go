@@ -1,7 +1,6 @@
 package redisstore
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -18,42 +17,51 @@ const maxBrowsed = 1000
 // so that thousands of them keep nobody waiting.
 const maxHeadsPipelined = 20
 
-// Heads returns the earliest LookMS of each queue, by shard. Each command reads one
-// key: on a Cluster it is answered also while its slot is on the move, when a script
-// waits for all of its keys to be in one place.
-func (s *Store) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]int64, error) {
+// Heads returns the heads of each queue, by shard. Each command reads one key: on a
+// Cluster it is answered also while its slot is on the move, when a script waits for all
+// of its keys to be in one place.
+func (s *Store) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]scheduler.Head, error) {
 	names := make([]string, len(queues))
-	out := make([][]int64, len(queues))
+	out := make([][]scheduler.Head, len(queues))
 	for i, q := range queues {
 		names[i] = member(q.Namespace, q.Name)
-		out[i] = make([]int64, s.Shards())
+		out[i] = make([]scheduler.Head, s.Shards())
 	}
 	// One command asks one shard for a bounded number of queues.
 	parts := (len(queues) + maxPerScript - 1) / maxPerScript
 	heads := make([]*redis.FloatSliceCmd, parts*s.Shards())
-	pauses := make([]*redis.SliceCmd, len(heads))
-	keyOf := func(i int) string { return s.keys.heads(i / parts) }
-	s.pipelinedByNode(ctx, len(heads), maxHeadsPipelined, keyOf, func(pipe redis.Pipeliner, i int) {
-		shard, from := i/parts, i%parts*maxPerScript
-		some := names[from:min(len(names), from+maxPerScript)]
-		heads[i] = pipe.ZMScore(ctx, s.keys.heads(shard), some...)
-		pauses[i] = pipe.HMGet(ctx, s.keys.paused(shard), some...)
+	s.pipelinedByNode(ctx, len(heads), maxHeadsPipelined, func(i int) string { return s.keys.heads(i / parts) }, func(pipe redis.Pipeliner, i int) {
+		from := i % parts * maxPerScript
+		heads[i] = pipe.ZMScore(ctx, s.keys.heads(i/parts), names[from:min(len(names), from+maxPerScript)]...)
 	})
-	var nowMS int64
 	var failed error
 	answered := false
-	for i := range heads {
-		shard, from := i/parts, i%parts*maxPerScript
-		scores, err1 := heads[i].Result()
-		ends, err2 := pauses[i].Result()
-		if err := cmp.Or(err1, err2); err != nil {
+	var found []*foundHeads
+	for i, cmd := range heads {
+		scores, err := cmd.Result()
+		if err != nil {
 			failed = s.failure("read the heads", err)
 			continue
 		}
 		answered = true
+		f := &foundHeads{shard: i / parts}
 		for n, score := range scores {
-			headMS := int64(score)
-			if kept, paused := ends[n].(string); paused && headMS != 0 {
+			if score != 0 {
+				f.add(i%parts*maxPerScript+n, names, int64(score))
+			}
+		}
+		if len(f.at) > 0 {
+			found = append(found, f)
+		}
+	}
+	if err := s.readPauses(ctx, found); err != nil {
+		failed = err
+	}
+	var nowMS int64
+	for _, f := range found {
+		for n, at := range f.at {
+			head := scheduler.Head{LookMS: f.looksMS[n], OpenMS: f.looksMS[n]}
+			if kept, paused := f.ends[n].(string); paused {
 				// Few queues are paused, and only with these it matters what time it is.
 				var err error
 				if nowMS == 0 {
@@ -61,11 +69,11 @@ func (s *Store) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]int
 						return nil, err
 					}
 				}
-				if headMS, err = openHead(headMS, kept, nowMS); err != nil {
+				if head.OpenMS, err = openHead(head.LookMS, kept, nowMS); err != nil {
 					return nil, err
 				}
 			}
-			out[from+n][shard] = headMS
+			out[at][f.shard] = head
 		}
 	}
 	if failed != nil && !answered {
@@ -74,8 +82,41 @@ func (s *Store) Heads(ctx context.Context, queues []scheduler.QueueKey) ([][]int
 	return out, failed
 }
 
-// openHead is what Heads tells of a queue's earliest LookMS beside what is kept of its
-// pause.
+// foundHeads are those of a part of the queues that have something in a shard.
+type foundHeads struct {
+	shard int
+	// at are the queues' places among those asked for.
+	at      []int
+	names   []string
+	looksMS []int64
+	// ends are what is kept of their pauses.
+	ends []any
+}
+
+func (f *foundHeads) add(at int, names []string, lookMS int64) {
+	f.at, f.names, f.looksMS = append(f.at, at), append(f.names, names[at]), append(f.looksMS, lookMS)
+}
+
+// readPauses reads the pauses of queues that have something: most of many have not. Where
+// they cannot be read, the queues are found no more.
+func (s *Store) readPauses(ctx context.Context, found []*foundHeads) error {
+	pauses := make([]*redis.SliceCmd, len(found))
+	keyOf := func(i int) string { return s.keys.paused(found[i].shard) }
+	s.pipelinedByNode(ctx, len(found), maxHeadsPipelined, keyOf, func(pipe redis.Pipeliner, i int) {
+		pauses[i] = pipe.HMGet(ctx, keyOf(i), found[i].names...)
+	})
+	var failed error
+	for i, f := range found {
+		var err error
+		if f.ends, err = pauses[i].Result(); err != nil {
+			failed = s.failure("read the pauses", err)
+			f.at = nil
+		}
+	}
+	return failed
+}
+
+// openHead is when a queue's earliest can be claimed beside what is kept of its pause.
 func openHead(headMS int64, kept string, nowMS int64) (int64, error) {
 	untilMS, err := strconv.ParseInt(kept, 10, 64)
 	switch {

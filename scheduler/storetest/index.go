@@ -16,22 +16,24 @@ var indexTests = []exercise{
 		f.put(scheduled(in[0], "q", startMS+50))
 		f.put(scheduled(in[1], "q", startMS+20))
 		f.put(scheduled(idsInShard(3, 1)[0], "other", startMS+5))
-		heads := func() [][]int64 {
+		heads := func() [][]scheduler.Head {
 			got, err := f.store.Heads(t.Context(), []scheduler.QueueKey{queueKey("q"), queueKey("none"), queueKey("other")})
 			if err != nil {
 				t.Fatal(err)
 			}
 			return got
 		}
-		equal(t, "heads", heads(), [][]int64{{0, startMS + 20, 0, 0}, {0, 0, 0, 0}, {0, 0, 0, startMS + 5}})
+		equal(t, "heads", heads(), [][]scheduler.Head{
+			openHeads(0, startMS+20, 0, 0), openHeads(0, 0, 0, 0), openHeads(0, 0, 0, startMS+5),
+		})
 		f.pass(20 * time.Millisecond)
 		f.claimAll(5)
-		equal(t, "heads after a claim", heads()[0], []int64{0, startMS + 50, 0, 0})
+		equal(t, "heads after a claim", heads()[0], openHeads(0, startMS+50, 0, 0))
 		none, err := f.store.Heads(t.Context(), []scheduler.QueueKey{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		equal(t, "heads of no queues", none, [][]int64{})
+		equal(t, "heads of no queues", none, [][]scheduler.Head{})
 	}},
 	{"what is due is paged in order", func(t *testing.T, f *fixture) {
 		in := idsInShard(0, 6)

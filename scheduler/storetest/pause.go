@@ -22,13 +22,22 @@ func (f *fixture) resume(queue string) {
 }
 
 // heads returns the heads of a queue, as other replicas see them.
-func (f *fixture) heads(queue string) []int64 {
+func (f *fixture) heads(queue string) []scheduler.Head {
 	f.t.Helper()
 	got, err := f.peer.Heads(f.t.Context(), []scheduler.QueueKey{queueKey(queue)})
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	return got[0]
+}
+
+// openHeads are those of a queue that is not paused.
+func openHeads(looksMS ...int64) []scheduler.Head {
+	heads := make([]scheduler.Head, len(looksMS))
+	for i, ms := range looksMS {
+		heads[i] = scheduler.Head{LookMS: ms, OpenMS: ms}
+	}
+	return heads
 }
 
 var pauseTests = []exercise{
@@ -41,8 +50,8 @@ var pauseTests = []exercise{
 		equal(t, "paused", count.Paused, true)
 		equal(t, "until", count.PausedUntilMS, int64(0))
 		equal(t, "head", count.HeadMS, startMS-5)
-		equal(t, "heads", f.heads("q"), []int64{0, 0, 0, 0})
-		equal(t, "heads of another queue", f.heads("other"), []int64{0, startMS - 5, 0, 0})
+		equal(t, "heads", f.heads("q"), []scheduler.Head{{}, {LookMS: startMS - 5}, {}, {}})
+		equal(t, "heads of another queue", f.heads("other"), openHeads(0, startMS-5, 0, 0))
 		for _, store := range []scheduler.Store{f.store, f.peer} {
 			got := store.Claim(t.Context(), []scheduler.Claim{f.newClaim("q", 1, 5, time.Second)})[0]
 			equal(t, "claimed", got, scheduler.Claimed{NowMS: startMS, Paused: true})
@@ -54,7 +63,7 @@ var pauseTests = []exercise{
 
 		f.resume("q")
 		equal(t, "paused", f.counts("q")[0].Paused, false)
-		equal(t, "heads", f.heads("q"), []int64{0, startMS - 5, 0, 0})
+		equal(t, "heads", f.heads("q"), openHeads(0, startMS-5, 0, 0))
 		equal(t, "claimed", ids(f.claim(f.newClaim("q", 1, 5, time.Second)).Tasks), []string{in[0]})
 		f.resume("q")
 	}},
@@ -67,7 +76,9 @@ var pauseTests = []exercise{
 		count := f.counts("q")[0]
 		equal(t, "paused", count.Paused, true)
 		equal(t, "until", count.PausedUntilMS, startMS+2000)
-		equal(t, "heads", f.heads("q"), []int64{0, startMS + 2000, startMS + 5000, 0})
+		equal(t, "heads", f.heads("q"), []scheduler.Head{
+			{}, {LookMS: startMS - 5, OpenMS: startMS + 2000}, {LookMS: startMS + 5000, OpenMS: startMS + 5000}, {},
+		})
 		equal(t, "claimed", f.claim(f.newClaim("q", 1, 5, time.Second)), scheduler.Claimed{NowMS: startMS, NextMS: startMS + 2000, Paused: true})
 		f.pass(1999 * time.Millisecond)
 		equal(t, "claimed", len(f.claimAll(5)), 0)
@@ -75,7 +86,7 @@ var pauseTests = []exercise{
 		count = f.counts("q")[0]
 		equal(t, "paused", count.Paused, false)
 		equal(t, "until", count.PausedUntilMS, int64(0))
-		equal(t, "heads", f.heads("q"), []int64{0, startMS - 5, startMS + 5000, 0})
+		equal(t, "heads", f.heads("q"), openHeads(0, startMS-5, startMS+5000, 0))
 		equal(t, "claimed", ids(f.claimAll(5)), []string{early})
 	}},
 	{"what is counted goes on while a queue is paused", func(t *testing.T, f *fixture) {
