@@ -100,7 +100,8 @@ func TestThousandsOfQueuesAreAskedAboutInParts(t *testing.T) {
 			t.Errorf("they were handed out after %s", took)
 		}
 		equal(t, "shown", len(labels(shown)), 2)
-		if most := store.most.Load(); most > 1000 {
+		// Those of an observer may come on top.
+		if most := store.most.Load(); most > 1000+2 {
 			t.Errorf("%d queues were asked about at once", most)
 		}
 	})
