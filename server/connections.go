@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -21,7 +22,7 @@ const (
 	maxUnfinished = 128 << 20
 	// maxInBatches is how many reports of batches, and extensions of streams, are worked on
 	// at once. What comes beyond that waits for its turn, batches undecoded.
-	maxInBatches = 64 * maxBatch
+	maxInBatches = 16 * maxBatch
 	// hostBits are what the addresses of one host have in common, where it has more
 	// than one: whoever has an IPv6 address has 2^64 of them.
 	hostBits = 64
@@ -53,6 +54,8 @@ type host struct {
 	forgetting bool
 	streams    atomic.Int64
 	pace       pace
+	// turn is that of the next of its batches.
+	turn *semaphore.Weighted
 }
 
 func newBoundedListener(lis net.Listener, most int, c *counters, log *slog.Logger) *boundedListener {
@@ -87,7 +90,7 @@ func (l *boundedListener) admit(conn net.Conn) *boundedConn {
 		return nil
 	}
 	if h == nil {
-		h = &host{conns: make(map[*boundedConn]struct{}), pace: pace{at: time.Now()}}
+		h = &host{conns: make(map[*boundedConn]struct{}), pace: pace{at: time.Now()}, turn: semaphore.NewWeighted(1)}
 		l.hosts[name] = h
 	}
 	c := &boundedConn{Conn: conn, from: l, opened: time.Now(), hostName: name, host: h, gone: make(chan struct{})}
@@ -212,16 +215,24 @@ func (c *boundedConn) expel() {
 	_ = c.Close()
 }
 
-// enter waits until there is room for so many of what comes in batches, also when ctx has
-// ended: what was sent is carried out.
-func (c *boundedConn) enter(ctx context.Context, n int) (leave func()) {
+// enter waits until there is room for so many of what comes in batches, and until their
+// host may go on: what thousands of calls have brought by then would otherwise be done
+// before anything was held against it. Of a connection that is gone it waits for room alone.
+func (c *boundedConn) enter(ctx context.Context, n int) (leave func(), err error) {
 	if c == nil {
-		return func() {}
+		return func() {}, nil
 	}
-	weight := int64(min(n, maxBatch))
-	// Nobody who has a place waits for a client.
-	_ = c.from.batches.Acquire(context.WithoutCancel(ctx), weight)
-	return func() { c.from.batches.Release(weight) }
+	if err := c.host.turn.Acquire(ctx, 1); err != nil {
+		return nil, fmt.Errorf("wait for the host's turn: %w", err)
+	}
+	// Thousands that all looked whether it is time would take longer than what they wait for.
+	defer c.host.turn.Release(1)
+	_ = c.keepPace()
+	room, weight := c.from.batches, int64(min(n, maxBatch))
+	if err := room.Acquire(ctx, weight); err != nil {
+		return nil, fmt.Errorf("wait for room: %w", err)
+	}
+	return func() { room.Release(weight) }, nil
 }
 
 // wasExpelled says whether it was closed for that.

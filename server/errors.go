@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -255,6 +256,8 @@ func (f *failures) item(ctx context.Context, err error) *retryv1.ReportError {
 	r := f.refusal(ctx, err)
 	if r.code == codes.InvalidArgument {
 		connOf(ctx).charge(1)
+		// Thousands may be refused at once, and nobody else is to wait for them all.
+		runtime.Gosched()
 	}
 	return r.item()
 }

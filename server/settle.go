@@ -154,8 +154,10 @@ func (st *subscription) releaseLease(ctx context.Context, o *retryv1.Outcome) er
 func (st *subscription) extend(ctx context.Context, e *retryv1.Extend) *retryv1.SubscribeResponse {
 	// Thousands of streams may ask for a thousand results each, which take memory before
 	// anybody waits for them to be read.
-	leave := connOf(st.ctx).enter(ctx, len(e.GetLeaseTokens()))
-	defer leave()
+	leave, err := connOf(st.ctx).enter(context.WithoutCancel(ctx), len(e.GetLeaseTokens()))
+	if err == nil {
+		defer leave()
+	}
 	var c checker
 	tokens := e.GetLeaseTokens()
 	d := c.extend(tokens, e.GetLeaseDuration())

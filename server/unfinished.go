@@ -89,10 +89,10 @@ type countedStream struct {
 	single, come bool
 	// in is the message that is being received.
 	in arrival
-	// admitted is how many reports it was let in with, and late why it was not, after it had
-	// waited for its turn.
-	admitted int64
-	late     error
+	// leave gives back the room that a batch has got, nil while it has none, and late is why
+	// it got none, after it had waited for its turn.
+	leave func()
+	late  error
 	// refused says that gRPC has ended it, since what came could not be taken.
 	refused atomic.Bool
 }
@@ -112,7 +112,7 @@ func (s *countedStream) RecvMsg(m any) error {
 	s.in.msg, s.in.admit = m, s.admit
 	err := s.ServerStream.RecvMsg(&s.in)
 	if s.late != nil {
-		err = status.FromContextError(s.late).Err()
+		err = status.FromContextError(s.Context().Err()).Err()
 	}
 	over := 0
 	if err == nil && s.single && !s.come {
@@ -131,12 +131,10 @@ func (s *countedStream) RecvMsg(m any) error {
 	return err //nolint:wrapcheck // it is gRPC's own status
 }
 
-// admit waits until there is room for a batch of up to so many reports. They take a hundred
+// admit waits until a batch of up to so many reports may be decoded. They take a hundred
 // times the memory that they have taken on their way, and their answers do.
 func (s *countedStream) admit(reports int) error {
-	if s.late = s.conn.from.batches.Acquire(s.Context(), int64(reports)); s.late == nil {
-		s.admitted = int64(reports)
-	}
+	s.leave, s.late = s.conn.enter(s.Context(), reports)
 	return s.late
 }
 
@@ -169,7 +167,9 @@ func (s *countedStream) end(ctx context.Context) {
 	if s.conn == nil {
 		return
 	}
-	s.conn.from.batches.Release(s.admitted)
+	if s.leave != nil {
+		s.leave()
+	}
 	if !s.come {
 		s.conn.add(-1, 0, 0)
 	}

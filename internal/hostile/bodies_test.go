@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -28,6 +29,7 @@ func bodyAttacks() []attack {
 		{name: "gzip bombs", run: sending(100_000_000, codes.Unimplemented, grpc.UseCompressor(gzip.Name))},
 		{name: "messages nested 100,000 deep", run: nested},
 		{name: "full batches", run: fullBatches},
+		{name: "7,900 batches whose answers are not read", run: unreadBatches, most: 500 * time.Millisecond},
 		{name: "bodies that never end", run: unfinishedBodies(4, 900)},
 		{name: "one body that never ends on each of 1,500 connections", run: unfinishedBodies(1500, 1)},
 	}
@@ -89,6 +91,37 @@ func fullBatches(ctx context.Context, a *assailant) error {
 	report = protowire.AppendBytes(report, nil)
 	body := bytes.Repeat(report, 400_000/len(report))
 	return a.sendAll(ctx, 8, body, codes.InvalidArgument)
+}
+
+// unreadBatches sends batches of empty reports, and reads nothing of what is wrong with
+// each of them.
+func unreadBatches(ctx context.Context, a *assailant) error {
+	const conns, each = 8, 990
+	batch := new(retryv1.BatchReportRequest)
+	for range 1000 {
+		batch.Reports = append(batch.Reports, &retryv1.Report{})
+	}
+	var open []*grpc.ClientConn
+	defer func() { closeAll(open) }()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for range conns {
+		conn, err := a.dial(grpc.WithInitialWindowSize(1<<16), grpc.WithInitialConnWindowSize(1<<16))
+		if err != nil {
+			return err
+		}
+		open = append(open, conn)
+		for range each {
+			wg.Go(func() {
+				stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, retryv1.RetryService_BatchReport_FullMethodName)
+				if err == nil && stream.SendMsg(batch) == nil && stream.CloseSend() == nil {
+					a.saw(1, "batches")
+				}
+			})
+		}
+	}
+	hold(ctx)
+	return nil
 }
 
 // unfinishedBodies leaves calls alone just before their messages end, which by

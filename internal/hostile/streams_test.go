@@ -25,7 +25,9 @@ func streamAttacks() []attack {
 		}},
 		{name: "streams past the cap of a connection", run: pastTheCap},
 		{name: "streams never opened", run: unopenedStreams},
-		{name: "a worker that reads nothing", run: deafWorker},
+		{name: "workers that read nothing", run: deafWorkers},
+		{name: "600 streams that read no results", run: unreadResults, most: 200 * time.Millisecond},
+		{name: "200 streams that observe 100 queues each", run: observers},
 	}
 }
 
@@ -98,9 +100,9 @@ func unopenedStreams(ctx context.Context, a *assailant) error {
 // deafTime is how long a stream may take no message, and some more.
 const deafTime = 12 * time.Second
 
-// deafWorker takes credit for much work and reads none of it until it must have
-// been cut.
-func deafWorker(_ context.Context, a *assailant) error {
+// deafWorkers take credit for far more work than a server may keep for them, and read none
+// of it until they must have been cut.
+func deafWorkers(_ context.Context, a *assailant) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*deafTime)
 	defer cancel()
 	conn, err := a.dial(grpc.WithInitialWindowSize(1<<16), grpc.WithInitialConnWindowSize(1<<20))
@@ -110,7 +112,7 @@ func deafWorker(_ context.Context, a *assailant) error {
 	defer func() { _ = conn.Close() }()
 	service := retryv1.NewRetryServiceClient(conn)
 	payload := []byte(strings.Repeat(secret, 100_000/len(secret)))
-	for i := range 64 {
+	for i := range 1500 {
 		_, err := service.ReportFailure(ctx, &retryv1.ReportFailureRequest{
 			Task:    &retryv1.TaskSpec{Id: fmt.Sprintf("deaf-%d-%d", i, time.Now().UnixNano()), Queue: "deaf", Policy: "soon", Payload: payload},
 			Failure: &retryv1.Failure{Cause: &retryv1.Failure_Http{Http: &retryv1.HttpFailure{Status: 503}}},
@@ -119,15 +121,29 @@ func deafWorker(_ context.Context, a *assailant) error {
 			return err
 		}
 	}
-	stream, err := service.Subscribe(ctx)
-	if err != nil {
-		return err
-	}
-	open := &retryv1.Open{Queues: []string{"deaf"}, MaxInFlight: 1000, LeaseDuration: durationpb.New(time.Minute)}
-	if err := stream.Send(&retryv1.SubscribeRequest{Message: &retryv1.SubscribeRequest_Open{Open: open}}); err != nil {
-		return err
+	var streams []retryv1.RetryService_SubscribeClient
+	for range 3 {
+		stream, err := service.Subscribe(ctx)
+		if err != nil {
+			return err
+		}
+		open := &retryv1.Open{Queues: []string{"deaf"}, MaxInFlight: 1000, LeaseDuration: durationpb.New(time.Minute)}
+		if err := stream.Send(&retryv1.SubscribeRequest{Message: &retryv1.SubscribeRequest_Open{Open: open}}); err != nil {
+			return err
+		}
+		streams = append(streams, stream)
 	}
 	<-time.After(deafTime)
+	for _, stream := range streams {
+		if err := a.cutOff(stream); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cutOff reads what was sent before the server gave a stream up, and wants it to say why.
+func (a *assailant) cutOff(stream retryv1.RetryService_SubscribeClient) error {
 	for {
 		_, err := stream.Recv()
 		if err == nil {
@@ -140,4 +156,60 @@ func deafWorker(_ context.Context, a *assailant) error {
 		}
 		return nil
 	}
+}
+
+// unreadResults asks for a thousand extensions at a time, and reads nothing of what
+// becomes of them.
+func unreadResults(ctx context.Context, a *assailant) error {
+	tokens := make([]string, 1000)
+	for i := range tokens {
+		tokens[i] = strings.Repeat("x", 200)
+	}
+	extend := &retryv1.SubscribeRequest{Message: &retryv1.SubscribeRequest_Extend{Extend: &retryv1.Extend{LeaseTokens: tokens}}}
+	return a.subscribe(ctx, 4, 150, &retryv1.Open{Queues: []string{secret}, MaxInFlight: 1}, func(stream retryv1.RetryService_SubscribeClient) {
+		for stream.Send(extend) == nil {
+			a.saw(1, "messages")
+		}
+	})
+}
+
+// observers look on at many queues each.
+func observers(ctx context.Context, a *assailant) error {
+	open := &retryv1.Open{Observe: true}
+	for i := range 100 {
+		open.Queues = append(open.Queues, fmt.Sprintf("%s-%d", secret, i))
+	}
+	return a.subscribe(ctx, 1, 200, open, func(stream retryv1.RetryService_SubscribeClient) {
+		if _, err := stream.Recv(); !ended(ctx, err) {
+			a.sawStatus(err)
+		}
+	})
+}
+
+// subscribe opens streams on connections, as many on each, and has use use each of them
+// until ctx ends.
+func (a *assailant) subscribe(ctx context.Context, conns, each int, open *retryv1.Open, use func(retryv1.RetryService_SubscribeClient)) error {
+	var opened []*grpc.ClientConn
+	defer func() { closeAll(opened) }()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for range conns {
+		conn, err := a.dial(grpc.WithInitialWindowSize(1<<16), grpc.WithInitialConnWindowSize(1<<16))
+		if err != nil {
+			return err
+		}
+		opened = append(opened, conn)
+		for range each {
+			wg.Go(func() {
+				stream, err := retryv1.NewRetryServiceClient(conn).Subscribe(ctx)
+				if err != nil || stream.Send(&retryv1.SubscribeRequest{Message: &retryv1.SubscribeRequest_Open{Open: open}}) != nil {
+					return
+				}
+				a.saw(1, "streams")
+				use(stream)
+			})
+		}
+	}
+	hold(ctx)
+	return nil
 }
