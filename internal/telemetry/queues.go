@@ -179,8 +179,11 @@ func (o *others) add(v *scheduler.QueueView) {
 	o.leased += v.Leased
 	o.held += v.Held
 	o.dead += v.Dead
-	o.oldestMS = max(o.oldestMS, v.OldestDueAgeMS)
-	o.paused = o.paused || v.Paused
+	// What waits in a paused queue is meant to, and must not hide what waits in another, nor
+	// be taken for it.
+	if !v.Paused {
+		o.oldestMS = max(o.oldestMS, v.OldestDueAgeMS)
+	}
 }
 
 // Describe implements [prometheus.Collector].

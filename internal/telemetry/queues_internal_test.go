@@ -190,3 +190,15 @@ func TestWhatCannotBeCountedIsNotTold(t *testing.T) {
 		}
 	})
 }
+
+// What waits in a paused queue beyond those that are told apart neither hides nor is taken
+// for what waits in another.
+func TestPausedQueuesAmongTheOthers(t *testing.T) {
+	t.Parallel()
+	var o others
+	o.add(&scheduler.QueueView{Due: 1, OldestDueAgeMS: 900_000, Paused: true})
+	o.add(&scheduler.QueueView{Due: 2, OldestDueAgeMS: 400_000})
+	if o.due != 3 || o.oldestMS != 400_000 || o.paused {
+		t.Errorf("they are told as %+v", o)
+	}
+}
