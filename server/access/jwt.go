@@ -83,7 +83,14 @@ func (j *jwts) caller(ctx context.Context, r *roster, bearer string) (*Caller, *
 		return j.keys.KeyfuncCtx(ctx)(t)
 	})
 	if err != nil {
-		return nil, refusedJWT(err)
+		denial := refusedJWT(err)
+		// Whose it was is told of one that is good but for its age.
+		if others := errors.Is(err, jwt.ErrTokenInvalidIssuer) || errors.Is(err, jwt.ErrTokenInvalidAudience); denial.Reason == Expired && !others {
+			if subject, err := claims.GetSubject(); err == nil && ValidName(subject) {
+				denial.Identity = "jwt:" + subject
+			}
+		}
+		return nil, denial
 	}
 	subject, err := claims.GetSubject()
 	if err != nil || !ValidName(subject) {

@@ -137,6 +137,7 @@ func TestJWTs(t *testing.T) {
 		{"without a kid", sign(t, ed, i.ed, "", good()), InvalidToken},
 		{"with an unknown kid", sign(t, ed, i.ed, "../../etc/passwd", good()), InvalidToken},
 		{"expired", sign(t, ed, i.ed, "ed", but("exp", past)), Expired},
+		{"expired, of another issuer", sign(t, ed, i.ed, "ed", jwt.MapClaims{"sub": "me", "aud": "retryd", "iss": "other", "exp": past}), Expired},
 		{"for ever", sign(t, ed, i.ed, "ed", but("exp", nil)), InvalidToken},
 		{"not yet valid", sign(t, ed, i.ed, "ed", but("nbf", soon)), InvalidToken},
 		{"of another issuer", sign(t, ed, i.ed, "ed", but("iss", "other")), InvalidToken},
@@ -157,6 +158,8 @@ func TestJWTs(t *testing.T) {
 				t.Errorf("%s: %v, %v", row.name, caller, denial)
 			case row.reason != "" && (denial == nil || denial.Reason != row.reason):
 				t.Errorf("%s: %v, %v, want %s", row.name, caller, denial, row.reason)
+			case denial != nil && (denial.Identity == "jwt:me") != (row.name == "expired"):
+				t.Errorf("%s: it is told to be of %q", row.name, denial.Identity)
 			case denial != nil && (strings.Contains(denial.Message, row.token) || strings.Contains(denial.Message, "passwd")):
 				t.Errorf("%s: the message repeats what was sent: %s", row.name, denial.Message)
 			}
