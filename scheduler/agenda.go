@@ -31,15 +31,18 @@ func (a *agenda) Pop() any {
 
 // moved puts a queue where it belongs after something has changed in it.
 func (a *agenda) moved(q *queue) {
-	if lookMS := q.earliestMS(); lookMS != q.lookMS {
+	if lookMS := q.earliestMS(allShards); lookMS != q.lookMS {
 		q.lookMS = lookMS
 		heap.Fix(a, q.place)
 	}
 }
 
+func allShards(int) bool { return true }
+
 // due returns the queues that must be looked at now, and when the first of the others
-// must be, never when none must. Only those that are open count.
-func (a agenda) due(nowMS int64, open func(*queue) bool) (due []*queue, nextMS int64) {
+// must be, never when none must. lookMS is when each must for now, which is no earlier than
+// its place says.
+func (a agenda) due(nowMS int64, lookMS func(*queue) int64) (due []*queue, nextMS int64) {
 	nextMS = never
 	// No queue is earlier than the one above it in the heap.
 	for places := []int{0}; len(places) > 0; {
@@ -48,13 +51,10 @@ func (a agenda) due(nowMS int64, open func(*queue) bool) (due []*queue, nextMS i
 		if i >= len(a) || a[i].lookMS >= nextMS {
 			continue
 		}
-		switch q := a[i]; {
-		case !open(q):
-		case q.lookMS <= nowMS:
-			due = append(due, q)
-		default:
-			nextMS = q.lookMS
-			continue
+		if ms := lookMS(a[i]); ms <= nowMS {
+			due = append(due, a[i])
+		} else {
+			nextMS = min(nextMS, ms)
 		}
 		places = append(places, 2*i+2, 2*i+1)
 	}

@@ -16,17 +16,32 @@ type dealt struct {
 	dealtAt uint64
 	// use is what is known of the namespace's use of its quota, nil where it has none.
 	use *namespaceUse
+	// flight is what it is made in, and flying whether that is under way. Where its shard is
+	// kept may change meanwhile.
+	flight flight
+	flying bool
+	// unsure says that its answer did not come the last time: it is repeated, so that what
+	// it may have taken is not lost for the length of a lease. repeatMS is until when it
+	// waits.
+	unsure   bool
+	repeatMS int64
+	// unreserved says that the credit is free again that was dealt: while a server is away,
+	// what others keep is not to wait for its claims. late is how many of what such a claim
+	// took have found room in the quota.
+	unreserved bool
+	late       int64
 	// taken is how many tasks the claim has taken that were not leased before.
 	taken int
 }
 
 // deal takes the free credit of the subscribers and deals it, one at a time and
 // round robin, over the queues and shards that have something due, at most
-// maxPerTurn to each, so that a backlog in one starves no other. With nothing to
-// deal, wakeMS is when there may be.
-func (d *dispatcher) deal() (claims []*dealt, wakeMS int64) {
+// maxPerTurn to each, so that a backlog in one starves no other. The claims are by their
+// flights. With nothing to deal, wakeMS is when there may be.
+func (d *dispatcher) deal(servers []string) (flights [][]*dealt, wakeMS int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.locate(servers)
 	d.sleepMS = never
 	if d.stopped {
 		d.answerWaiters(func(*queue) bool { return false })
@@ -34,31 +49,34 @@ func (d *dispatcher) deal() (claims []*dealt, wakeMS int64) {
 	}
 	nowMS := d.s.clock.nowMS()
 	d.expire(nowMS)
-	if len(d.unseen) > 0 || len(d.newcomers) > 0 {
-		// They have come since the last look, and have the next.
-		signal(d.wake)
-	}
 	d.beginRound()
 	open := func(q *queue) bool { return d.hasRoom(q.namespace) && q.open() }
-	due, nextMS := d.agenda.due(nowMS, func(q *queue) bool { return !q.namespace.flying && open(q) })
+	due, nextMS := d.agenda.due(nowMS, func(q *queue) int64 {
+		if lookMS := d.lookMS(q); lookMS != never && open(q) {
+			return lookMS
+		}
+		return never
+	})
 	wakeMS = min(d.out.earliestMS(), nextMS)
 	d.answerWaiters(func(q *queue) bool {
 		return q != nil && (q.unseen || q.claims > 0 || q.lookMS <= nowMS && open(q))
 	})
+	seated := d.seats()
+	var claims []*dealt
 	for _, c := range d.unsure {
-		switch n := c.q.namespace; {
-		case n.flying:
+		switch f := d.flightOf(c.q, c.claim.Shard); {
+		case c.flying || f.isFlying():
 		// What is further ahead was set before the store's clock went back, when another
 		// took over perhaps, and would come as much later.
-		case n.repeatMS > nowMS && n.repeatMS <= nowMS+retryPause.Milliseconds():
-			wakeMS = min(wakeMS, n.repeatMS)
-		default:
+		case c.repeatMS > nowMS && c.repeatMS <= nowMS+retryPause.Milliseconds():
+			wakeMS = min(wakeMS, c.repeatMS)
+		case seated(f):
 			claims = append(claims, c)
 		}
 	}
-	claims = append(claims, d.dealHands(d.handsOf(due, nowMS))...)
+	claims = append(claims, d.dealHands(d.handsOf(due, nowMS), seated)...)
 	d.sleepMS = wakeMS
-	return claims, wakeMS
+	return d.board(claims), wakeMS
 }
 
 // joinLooked is join, and returns a channel that is closed once whatever was due
@@ -105,11 +123,13 @@ type hand struct {
 	picks []*Subscription
 }
 
-func (d *dispatcher) dealHands(hands []*hand) []*dealt {
+func (d *dispatcher) dealHands(hands []*hand, seated func(flight) bool) []*dealt {
 	if len(hands) == 0 {
 		return nil
 	}
 	takeTurns(hands)
+	// Those that have no seat are the first when a flight has landed.
+	hands = slices.DeleteFunc(hands, func(h *hand) bool { return !seated(d.flightOf(h.q, h.shard)) })
 	hands = d.bound(hands)
 	d.partition(hands, func() { d.dealOut(hands) })
 	// Few are not to wait until many are handed out.
@@ -119,8 +139,9 @@ func (d *dispatcher) dealHands(hands []*hand) []*dealt {
 		if len(h.picks) > 0 {
 			sh := &h.q.shards[h.shard]
 			sh.notedMS, sh.repaused = 0, false
+			sh.claim = h.claim(d.s.replica)
 			h.q.claims++
-			claims = append(claims, h.claim(d.s.replica))
+			claims = append(claims, sh.claim)
 		}
 	}
 	return claims

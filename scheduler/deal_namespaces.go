@@ -36,10 +36,8 @@ type namespaceTurn struct {
 	passed int
 	// use is what is known of its use of its quota, nil where it has none.
 	use *namespaceUse
-	// flying is whether claims are on their way for it, and repeatMS until when those that
-	// the store has not answered wait.
-	flying   bool
-	repeatMS int64
+	// flying are the servers that claims are on their way to for it.
+	flying map[string]bool
 }
 
 func (d *dispatcher) namespaceOf(name string) *namespaceTurn {
@@ -110,7 +108,7 @@ func (d *dispatcher) handsOf(due []*queue, nowMS int64) []*hand {
 	for _, q := range due {
 		shards = shards[:0]
 		for shard := range q.shards {
-			if sh := &q.shards[shard]; sh.unsure == nil && sh.headMS != 0 && sh.headMS <= nowMS {
+			if sh := &q.shards[shard]; sh.headMS != 0 && sh.headMS <= nowMS && d.mayDeal(q, shard) {
 				shards = append(shards, shard)
 			}
 		}
@@ -175,24 +173,6 @@ func takeNamespaceTurns(hands []*hand) {
 	slices.SortStableFunc(hands, func(a, b *hand) int {
 		return cmp.Or(cmp.Compare(a.namespaceTurn, b.namespaceTurn), cmp.Compare(a.q.namespace.dealtAt, b.q.namespace.dealtAt))
 	})
-}
-
-// byNamespace parts what was dealt, the namespaces with the fewest claims first: they are
-// handed theirs before what is claimed for the others has come.
-func byNamespace(deal []*dealt) [][]*dealt {
-	place := make(map[*namespaceTurn]int)
-	var parts [][]*dealt
-	for _, c := range deal {
-		at, ok := place[c.q.namespace]
-		if !ok {
-			at = len(parts)
-			place[c.q.namespace] = at
-			parts = append(parts, nil)
-		}
-		parts[at] = append(parts[at], c)
-	}
-	slices.SortStableFunc(parts, func(a, b []*dealt) int { return cmp.Compare(len(a), len(b)) })
-	return parts
 }
 
 // partition gives each namespace that has hands an equal part of the round, and then what

@@ -16,10 +16,9 @@ import (
 type dispatcher struct {
 	s    *Scheduler
 	wake chan struct{}
-	// rechecking is full while a recheck is under way.
-	rechecking chan struct{}
-	// flights has something in it for each that is under way beside the loop.
-	flights chan struct{}
+	// rechecking is full while a recheck is under way, looking while queues are looked
+	// at, returning while what is late goes back.
+	rechecking, looking, returning chan struct{}
 	// others are all who work beside the loop.
 	others sync.WaitGroup
 
@@ -27,6 +26,8 @@ type dispatcher struct {
 	load atomic.Int64
 
 	mu sync.Mutex
+	// hintsMissed is whether hints may have been since the last recheck began.
+	hintsMissed bool
 	// failing is whether the last claim failed.
 	failing bool
 	queues  map[QueueKey]*queue
@@ -34,6 +35,11 @@ type dispatcher struct {
 	agenda agenda
 	// namespaces are those that the queues are in.
 	namespaces map[string]*namespaceTurn
+	// servers are the store's, by shard, and serverCount is how many they are. flights is
+	// for how many namespaces claims are on their way to each.
+	servers     []string
+	serverCount int
+	flights     map[string]int
 	// unseen are those of them that nothing is known of, and newcomers the observers that
 	// have been told nothing of theirs.
 	unseen    []QueueKey
@@ -74,7 +80,11 @@ func newDispatcher(s *Scheduler) *dispatcher {
 		wake: make(chan struct{}, 1),
 
 		rechecking: make(chan struct{}, 1),
-		flights:    make(chan struct{}, maxFlights),
+		looking:    make(chan struct{}, 1),
+		returning:  make(chan struct{}, 1),
+
+		serverCount: 1,
+		flights:     make(map[string]int),
 
 		queues: make(map[QueueKey]*queue),
 		subs:   make(map[*Subscription]struct{}),
@@ -111,7 +121,7 @@ func (d *dispatcher) run(ctx context.Context) error {
 		case <-d.wake:
 		default:
 		}
-		if recheck {
+		if recheck || d.missesHints() {
 			d.startRecheck(ctx)
 		}
 		timer.Reset(d.runOnce(ctx))
@@ -122,17 +132,17 @@ func (d *dispatcher) run(ctx context.Context) error {
 // returns how long to sleep.
 func (d *dispatcher) runOnce(ctx context.Context) time.Duration {
 	for ctx.Err() == nil {
-		d.look(ctx)
-		deal, wakeMS := d.deal()
-		d.returnLate(ctx)
-		if len(deal) == 0 {
+		d.startLook(ctx)
+		flights, wakeMS := d.deal(d.s.store.Servers(ctx))
+		d.startReturn(ctx)
+		if len(flights) == 0 {
 			if wakeMS == never {
 				return fallbackInterval
 			}
 			return max(0, d.s.clock.until(wakeMS))
 		}
-		for _, part := range byNamespace(deal) {
-			d.fly(ctx, part)
+		for _, deal := range flights {
+			d.fly(ctx, deal)
 		}
 	}
 	return 0
@@ -148,14 +158,22 @@ func (d *dispatcher) expire(nowMS int64) {
 	}
 }
 
+// startReturn gives back what is late, unless the last time still lasts: before it is
+// claimed again, or its expiry would count.
+func (d *dispatcher) startReturn(ctx context.Context) {
+	d.mu.Lock()
+	none := len(d.late) == 0
+	d.mu.Unlock()
+	if !none {
+		d.beside(ctx, d.returning, d.returnLate)
+	}
+}
+
 func (d *dispatcher) returnLate(ctx context.Context) {
 	d.mu.Lock()
 	late := d.late
 	d.late = nil
 	d.mu.Unlock()
-	if len(late) == 0 {
-		return
-	}
 	if err := d.s.GiveBack(ctx, late); err != nil {
 		d.s.log.WarnContext(ctx, "attempts that their workers did not take in time could not be given back; their leases have expired", "error", err)
 	}
@@ -236,6 +254,20 @@ func (d *dispatcher) hinted(h Hint) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.note(h)
+}
+
+// missed takes note that hints may have been lost.
+func (d *dispatcher) missed() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hintsMissed = true
+	signal(d.wake)
+}
+
+func (d *dispatcher) missesHints() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.hintsMissed
 }
 
 func (d *dispatcher) note(h Hint) {

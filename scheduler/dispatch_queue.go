@@ -43,9 +43,8 @@ type queueShard struct {
 	backlog bool
 	// dealtAt is the number of the dealing that was the last for it.
 	dealtAt uint64
-	// unsure is the last claim when its answer did not come: it is repeated, so
-	// that what it may have taken is not lost for the length of a lease.
-	unsure *dealt
+	// claim is the one that has not been answered yet.
+	claim *dealt
 }
 
 // queueOf returns the queue of that key, made when it is not there. Nothing is
@@ -84,15 +83,15 @@ func (d *dispatcher) dropIfIdle(q *queue) {
 	heap.Remove(&d.agenda, q.place)
 }
 
-// earliestMS is when the first of its shards must be looked at, of which those count
+// earliestMS is when the first of those of its shards that count must be looked at, and
 // of whose last claim the answer is known.
-func (q *queue) earliestMS() int64 {
+func (q *queue) earliestMS(counts func(shard int) bool) int64 {
 	lookMS := never
 	if q.unseen {
 		return lookMS
 	}
 	for i := range q.shards {
-		if sh := &q.shards[i]; sh.headMS != 0 && sh.unsure == nil {
+		if sh := &q.shards[i]; sh.headMS != 0 && (sh.claim == nil || !sh.claim.unsure) && counts(i) {
 			lookMS = min(lookMS, sh.headMS)
 		}
 	}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -70,6 +72,179 @@ func TestClaimsThatTakeLongDelayNoOtherNamespace(t *testing.T) {
 			equal(t, "delivered of", w.next(slow).Task.Key.Namespace, "slow")
 		}
 		equal(t, "claims at once", before, 1)
+	})
+}
+
+// located is a store with a server for each shard. That of shard 0 carries claims out, and
+// does not answer the first for as long as who made it waits for it; what it is asked after
+// that it answers when it is let go, if it is waited for.
+type located struct {
+	scheduler.Store
+	letGo chan struct{}
+
+	mu sync.Mutex
+	// patience is how long an answer is waited for.
+	patience time.Duration
+	// moved is whether the shards are at other servers.
+	moved bool
+	// asked is how often shard 0 was, of which under has not been answered.
+	asked, under, mostUnder int
+}
+
+func (l *located) Servers(context.Context) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.moved {
+		return []string{"d", "e", "f"}
+	}
+	return []string{"a", "b", "c"}
+}
+
+func (l *located) move() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.moved = true
+}
+
+func (l *located) waitFor(patience time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.patience = patience
+}
+
+// most is how many claims of shard 0 there were at once at the most.
+func (l *located) most() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mostUnder
+}
+
+func (l *located) Claim(ctx context.Context, claims []scheduler.Claim) []scheduler.Claimed {
+	out := l.Store.Claim(ctx, claims)
+	if !slices.ContainsFunc(claims, func(c scheduler.Claim) bool { return c.Shard == 0 }) {
+		return out
+	}
+	l.mu.Lock()
+	l.asked++
+	l.under++
+	l.mostUnder = max(l.mostUnder, l.under)
+	first, patience := l.asked == 1, l.patience
+	l.mu.Unlock()
+	letGo := l.letGo
+	if first {
+		letGo = nil
+	}
+	select {
+	case <-letGo:
+	case <-time.After(patience):
+		for i := range out {
+			out[i] = scheduler.Claimed{Err: errAway}
+		}
+	}
+	l.mu.Lock()
+	l.under--
+	l.mu.Unlock()
+	return out
+}
+
+// patience is how long such a store is waited for.
+const patience = 250 * time.Millisecond
+
+// inLocatedWorld has the namespaces too.
+func inLocatedWorld(t *testing.T, namespaces []string, test func(w *world, l *located)) {
+	t.Helper()
+	l := &located{}
+	l.waitFor(patience)
+	inWorldOn(t, func(s scheduler.Store) scheduler.Store {
+		l.Store, l.letGo = s, make(chan struct{})
+		return l
+	}, func(w *world) {
+		for _, name := range namespaces {
+			for _, p := range testPolicies() {
+				if _, err := w.s.CreatePolicy(w.ctx, name, p); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		test(w, l)
+	})
+}
+
+// idIn is an id that no other call with the same shard and number returns, of a task in the
+// shard.
+func idIn(namespace string, shard, number int) string {
+	for i := 0; ; i++ {
+		id := fmt.Sprint(number, "-", i)
+		if scheduler.ShardOf(scheduler.TaskKey{Namespace: namespace, ID: id}, 3) == shard {
+			return id
+		}
+	}
+}
+
+// TestClaimsAtAServerThatHangsDelayNoOther has more namespaces wait for such a server than
+// claims are made for at once.
+func TestClaimsAtAServerThatHangsDelayNoOther(t *testing.T) {
+	namespaces := make([]string, 20)
+	for i := range namespaces {
+		namespaces[i] = fmt.Sprint("ns", i)
+	}
+	inLocatedWorld(t, namespaces, func(w *world, l *located) {
+		subs := make(map[string]*scheduler.Subscription)
+		for _, name := range namespaces {
+			of, subscribe := inNamespace(name)
+			subs[name] = w.worker(10, subscribe)
+			w.report(failure(idIn(name, 0, 0), of, by("now")))
+		}
+		// Those of the first claim would be due again when its leases have ended.
+		w.pass(10 * time.Second)
+		for round := range 3 {
+			for _, name := range namespaces {
+				of, _ := inNamespace(name)
+				for shard := 1; shard < 3; shard++ {
+					id := idIn(name, shard, 1+round)
+					w.report(failure(id, of, by("now")))
+					began := time.Now()
+					equal(t, "delivered", w.next(subs[name]).Task.Key.ID, id)
+					if took := time.Since(began); took > patience {
+						t.Errorf("%s of %s is delivered after %s", id, name, took)
+					}
+				}
+			}
+		}
+		if l.most() > 8 {
+			t.Errorf("%d claims at once are on their way to a server that hangs", l.most())
+		}
+		close(l.letGo)
+		for _, name := range namespaces {
+			equal(t, "delivered in the end", w.next(subs[name]).Task.Key.ID, idIn(name, 0, 0))
+			w.none(subs[name])
+		}
+	})
+}
+
+// TestClaimOnItsWayIsNotMadeAgain has shards move to other servers meanwhile.
+func TestClaimOnItsWayIsNotMadeAgain(t *testing.T) {
+	inLocatedWorld(t, nil, func(w *world, l *located) {
+		sub := w.worker(10)
+		w.report(failure(idIn("ns", 0, 0), by("now")))
+		synctest.Wait()
+		l.waitFor(time.Hour)
+		w.pass(5 * time.Second)
+		l.move()
+		for i := range 3 {
+			w.report(failure(idIn("ns", 0, 1+i), by("now")))
+			w.pass(2 * time.Second)
+			w.report(failure(idIn("ns", 1, i), by("now")))
+			equal(t, "delivered meanwhile", w.next(sub).Task.Key.ID, idIn("ns", 1, i))
+		}
+		equal(t, "claims of a shard at once", l.most(), 1)
+		close(l.letGo)
+		for i := range 4 {
+			d := w.next(sub)
+			equal(t, "delivered", d.Task.Key.ID, idIn("ns", 0, i))
+			equal(t, "for the first time", d.Task.Delivery, 1)
+		}
+		w.none(sub)
 	})
 }
 

@@ -20,7 +20,7 @@ func (d *dispatcher) hand(ctx context.Context, deal []*dealt) error {
 	}
 	var failed error
 	var tasks, unconfirmed []*Task
-	var subs []*Subscription
+	var of []*dealt
 	for i, got := range d.s.store.Claim(ctx, claims) {
 		d.s.observeClaim(&got)
 		if IsUnconfirmed(got.Err) && len(got.Tasks) > 0 {
@@ -38,10 +38,10 @@ func (d *dispatcher) hand(ctx context.Context, deal []*dealt) error {
 			continue
 		}
 		for _, t := range got.Tasks {
-			tasks, subs = append(tasks, t), append(subs, deal[i].subOf(t))
+			tasks, of = append(tasks, t), append(of, deal[i])
 		}
 	}
-	d.deliver(ctx, tasks, subs)
+	d.deliver(ctx, tasks, of)
 	if err := d.s.giveBackTasks(ctx, unconfirmed); err != nil {
 		d.s.log.WarnContext(ctx, "attempts whose claim was not confirmed could not be given back; their leases will expire", "error", err)
 	}
@@ -87,18 +87,19 @@ func (d *dispatcher) take(c *dealt, got Claimed) {
 	defer d.mu.Unlock()
 	defer d.agenda.moved(c.q)
 	sh := &c.q.shards[c.claim.Shard]
-	repeated := sh.unsure != nil
+	repeated := c.unsure
 	if got.Err != nil {
 		c.claim.Repeats++
 		if !repeated {
-			sh.unsure = c
+			c.unsure = true
 			d.unsure = append(d.unsure, c)
 		}
 		return
 	}
 	c.taken = len(got.Tasks) - len(got.Expired)
+	sh.claim = nil
 	if repeated {
-		sh.unsure = nil
+		c.unsure = false
 		d.unsure = remove(d.unsure, c)
 	}
 	if len(got.Tasks) == 0 {
@@ -134,30 +135,41 @@ func (d *dispatcher) take(c *dealt, got Claimed) {
 	}
 }
 
-// settleDeal ends the reservation of a deal whose claim has been answered.
+// settleDeal ends the reservation of a deal whose claim has been made, and the deal when
+// that was answered.
 func (d *dispatcher) settleDeal(c *dealt) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if c.q.shards[c.claim.Shard].unsure == c {
+	c.unreserve()
+	if c.unsure {
 		return
-	}
-	undone := 0
-	for i, sub := range c.subs {
-		sub.reserved -= c.claim.Slots[i].Count
-		undone += c.claim.Slots[i].Count
 	}
 	if c.use != nil {
 		c.use.leases.added.Add(int64(c.taken))
-		c.use.leases.reserved.Add(int64(-undone))
+		c.use.leases.reserved.Add(-c.late)
 	}
 	c.q.claims--
 	d.dropIfIdle(c.q)
 }
 
-// deliver gives claimed tasks to their subscriptions. What may not be handed out
-// now is put back, and what belongs to a subscription that has ended meanwhile
-// is given back.
-func (d *dispatcher) deliver(ctx context.Context, tasks []*Task, subs []*Subscription) {
+// unreserve frees the credit that was dealt, and the room of the quota.
+func (c *dealt) unreserve() {
+	if c.unreserved {
+		return
+	}
+	c.unreserved = true
+	for i, sub := range c.subs {
+		sub.reserved -= c.claim.Slots[i].Count
+		if c.use != nil {
+			c.use.leases.reserved.Add(int64(-c.claim.Slots[i].Count))
+		}
+	}
+}
+
+// deliver gives claimed tasks to the subscriptions that they were dealt. What may not be
+// handed out now is put back, and what belongs to a subscription that has ended meanwhile,
+// or given its credit to others, is given back.
+func (d *dispatcher) deliver(ctx context.Context, tasks []*Task, of []*dealt) {
 	if len(tasks) == 0 {
 		return
 	}
@@ -168,21 +180,22 @@ func (d *dispatcher) deliver(ctx context.Context, tasks []*Task, subs []*Subscri
 		}
 		t := tasks[i]
 		delivery := Delivery{Task: t, Token: t.Lease(d.s.shards).String()}
-		if !d.lend(t, subs[i], delivery) {
+		if !d.lend(t, of[i], delivery) {
 			orphans = append(orphans, delivery)
 		}
 	}
 	if err := d.s.GiveBack(ctx, orphans); err != nil {
-		d.s.log.WarnContext(ctx, "attempts of a subscription that has ended could not be given back; their leases will expire", "error", err)
+		d.s.log.WarnContext(ctx, "attempts that no subscription has room for any more could not be given back; their leases will expire", "error", err)
 	}
 }
 
 // lend counts a lease against its subscription's credit and hands it over. It
-// is false when the subscription has ended.
-func (d *dispatcher) lend(t *Task, sub *Subscription, delivery Delivery) bool {
+// is false when the subscription has ended, or has no more credit for it.
+func (d *dispatcher) lend(t *Task, c *dealt, delivery Delivery) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if sub.closed {
+	sub := c.subOf(t)
+	if sub.closed || c.unreserved && !c.findRoom(sub) {
 		return false
 	}
 	key := t.Queue()
@@ -199,5 +212,20 @@ func (d *dispatcher) lend(t *Task, sub *Subscription, delivery Delivery) bool {
 		}
 	}
 	sub.push(delivery)
+	return true
+}
+
+// findRoom says whether there is still credit and room in the quota for one that a claim
+// took whose answer came late.
+func (c *dealt) findRoom(sub *Subscription) bool {
+	if sub.free() <= 0 {
+		return false
+	}
+	if c.use != nil {
+		if !c.use.leases.reserve(1) {
+			return false
+		}
+		c.late++
+	}
 	return true
 }

@@ -13,6 +13,16 @@ const (
 	maxAsked = 1000
 )
 
+// startLook looks at what there is to look at, unless the last time still lasts.
+func (d *dispatcher) startLook(ctx context.Context) {
+	d.mu.Lock()
+	nothing := len(d.unseen) == 0 && len(d.newcomers) == 0
+	d.mu.Unlock()
+	if !nothing {
+		d.beside(ctx, d.looking, d.look)
+	}
+}
+
 // look learns what there is in queues that nothing is known of, and tells newcomers of
 // theirs. Of a few the claims themselves tell, soonest. Of many, which subscribers may
 // name by the thousand, most are empty: a claim from each shard of each would keep the

@@ -61,7 +61,7 @@ type silent struct {
 	most atomic.Int64
 }
 
-func (*silent) Hints(ctx context.Context, _ func(scheduler.Hint)) error {
+func (*silent) Hints(ctx context.Context, _ func(scheduler.Hint), _ func()) error {
 	<-ctx.Done()
 	return nil
 }

@@ -3,41 +3,17 @@ package scheduler
 import (
 	"context"
 	"slices"
-	"time"
 )
 
-// recheckPatience is how long hand-outs wait for a recheck, which is soon done unless a
-// node of a Cluster hangs.
-const recheckPatience = 5 * time.Millisecond
-
 // startRecheck rechecks, unless the last time still lasts.
-func (d *dispatcher) startRecheck(ctx context.Context) {
-	select {
-	case d.rechecking <- struct{}{}:
-	default:
-		return
-	}
-	done := make(chan struct{})
-	d.others.Go(func() {
-		defer signal(d.wake)
-		defer close(done)
-		d.recheck(ctx)
-		<-d.rechecking
-	})
-	patience := time.NewTimer(recheckPatience)
-	defer patience.Stop()
-	select {
-	case <-done:
-	case <-patience.C:
-	case <-ctx.Done():
-	}
-}
+func (d *dispatcher) startRecheck(ctx context.Context) { d.beside(ctx, d.rechecking, d.recheck) }
 
 // recheck asks the store what the dispatcher should know already: the heads of
 // its queues, whose hints may be lost, and its leases, whose outcomes may have
 // arrived at another replica.
 func (d *dispatcher) recheck(ctx context.Context) {
 	d.mu.Lock()
+	d.hintsMissed = false
 	keys := make([]QueueKey, 0, len(d.queues))
 	for key := range d.queues {
 		keys = append(keys, key)

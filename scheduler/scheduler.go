@@ -109,7 +109,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	g.Go(func() error { return newSweeper(s).run(ctx) })
 	g.Go(func() error { return newAuditor(s).run(ctx) })
 	g.Go(func() error { return s.quotas.run(ctx) })
-	g.Go(func() error { return s.store.Hints(ctx, s.dispatcher.hinted) })
+	g.Go(func() error { return s.store.Hints(ctx, s.dispatcher.hinted, s.dispatcher.missed) })
 	return g.Wait()
 }
 

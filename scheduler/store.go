@@ -19,6 +19,11 @@ type Store interface {
 	// Shards is the number of shards, at least 1, fixed for the store's life.
 	Shards() int
 
+	// Servers names the server that keeps each shard, as far as is known; it is nil where
+	// one keeps all. What is asked of shards of several at once is answered as late as the
+	// last of them answers.
+	Servers(ctx context.Context) []string
+
 	// Now returns the store's clock in Unix milliseconds.
 	Now(ctx context.Context) (int64, error)
 
@@ -68,8 +73,9 @@ type Store interface {
 	GroupStore
 
 	// Hints calls hint for work that another replica has put at the head of a
-	// queue, until ctx ends. Hints may be lost.
-	Hints(ctx context.Context, hint func(Hint)) error
+	// queue, until ctx ends. Hints may be lost: missed is called when some may have been
+	// and no more are.
+	Hints(ctx context.Context, hint func(Hint), missed func()) error
 
 	PolicyStore
 	JobStore

@@ -206,8 +206,11 @@ func (l *link) ResumeQueue(ctx context.Context, q scheduler.QueueKey) error {
 	return l.send(ctx, &operation{queue: q, resume: true}).err
 }
 
-// Hints has the network tell of hints; it may lose them.
-func (l *link) Hints(ctx context.Context, hint func(scheduler.Hint)) error {
+// Servers returns nil: there is one.
+func (l *link) Servers(context.Context) []string { return nil }
+
+// Hints has the network tell of hints; it may lose them, and nobody is told.
+func (l *link) Hints(ctx context.Context, hint func(scheduler.Hint), _ func()) error {
 	l.mu.Lock()
 	l.hint = hint
 	l.mu.Unlock()

@@ -217,7 +217,7 @@ func inOrder(ops []*operation) []*operation {
 func (w *world) listen() {
 	go func() {
 		// It ends only with its context.
-		_ = w.db.now.Load().Hints(w.ctx, func(h scheduler.Hint) { w.hints <- h })
+		_ = w.db.now.Load().Hints(w.ctx, func(h scheduler.Hint) { w.hints <- h }, func() {})
 	}()
 	synctest.Wait()
 }

@@ -248,7 +248,10 @@ func (s *Store) forget(nowMS int64, n int) {
 	}
 }
 
-// Hints tells of work that has come to the head of a queue until ctx ends.
-func (s *Store) Hints(ctx context.Context, hint func(scheduler.Hint)) error {
+// Servers returns nil: there is one.
+func (s *Store) Servers(context.Context) []string { return nil }
+
+// Hints tells of work that has come to the head of a queue until ctx ends. None is lost.
+func (s *Store) Hints(ctx context.Context, hint func(scheduler.Hint), _ func()) error {
 	return s.hub.listen(ctx, hint)
 }

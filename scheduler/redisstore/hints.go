@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -23,16 +25,24 @@ const hintIDBytes = 8
 const (
 	// hintPing is after how much silence the connection is tried, since one that
 	// has died without a word looks like one on which nothing happens.
-	hintPing = 10 * time.Second
+	hintPing = time.Second
 	// hintRetryPause is how long a failed subscription waits.
-	hintRetryPause = 500 * time.Millisecond
+	hintRetryPause = 100 * time.Millisecond
 )
 
+// errNoServer is why hints are no longer taken from a node that keeps no shard any more:
+// it may have been taken out of the Cluster, and hear of none.
+var errNoServer = errors.New("the node keeps no shard")
+
 // Hints tells of work that other replicas have put at the head of a queue, until
-// ctx ends. It subscribes again whenever the connection is lost.
-func (s *Store) Hints(ctx context.Context, hint func(scheduler.Hint)) error {
+// ctx ends. It subscribes again whenever the connection is lost, on a Cluster to another
+// node where there is one.
+func (s *Store) Hints(ctx context.Context, hint func(scheduler.Hint), missed func()) error {
+	last := ""
 	for ctx.Err() == nil {
-		if err := s.listen(ctx, hint); err != nil && ctx.Err() == nil {
+		server, client := s.hinter(ctx, last)
+		last = server
+		if err := s.listen(ctx, client, server, hint, missed); err != nil && ctx.Err() == nil {
 			s.log.DebugContext(ctx, "the subscription to hints is renewed", "error", err)
 		}
 		select {
@@ -43,9 +53,31 @@ func (s *Store) Hints(ctx context.Context, hint func(scheduler.Hint)) error {
 	return nil
 }
 
+// hinter is whom to take hints from: on a Cluster, where each node has all of them, one
+// that is not the last, if another is known.
+func (s *Store) hinter(ctx context.Context, last string) (server string, client redis.UniversalClient) {
+	servers := s.Servers(ctx)
+	if len(servers) == 0 {
+		return "", s.client
+	}
+	// They are not all to listen to the same one.
+	at := rand.IntN(len(servers))
+	for i := range servers {
+		if n := (at + i) % len(servers); servers[n] != last {
+			at = n
+			break
+		}
+	}
+	client, err := s.nodeFor(ctx, s.keys.heads(at))
+	if err != nil {
+		return "", s.client
+	}
+	return servers[at], client
+}
+
 // listen takes hints from one subscription until it fails.
-func (s *Store) listen(ctx context.Context, hint func(scheduler.Hint)) error {
-	sub := s.client.Subscribe(ctx, s.hintChannel)
+func (s *Store) listen(ctx context.Context, client redis.UniversalClient, server string, hint func(scheduler.Hint), missed func()) error {
+	sub := client.Subscribe(ctx, s.hintChannel)
 	// A read that waits does not look at ctx.
 	stop := context.AfterFunc(ctx, func() { _ = sub.Close() })
 	defer func() {
@@ -60,6 +92,9 @@ func (s *Store) listen(ctx context.Context, hint func(scheduler.Hint)) error {
 		switch {
 		case err == nil:
 		case errors.As(err, &timeout) && timeout.Timeout() && !silent:
+			if servers := s.Servers(ctx); servers != nil && !slices.Contains(servers, server) {
+				return errNoServer
+			}
 			silent = true
 			if err := sub.Ping(ctx); err != nil {
 				return err
@@ -69,7 +104,10 @@ func (s *Store) listen(ctx context.Context, hint func(scheduler.Hint)) error {
 			return err
 		}
 		silent = false
-		if m, ok := got.(*redis.Message); ok {
+		switch m := got.(type) {
+		case *redis.Subscription:
+			missed()
+		case *redis.Message:
 			s.deliver(m.Payload, hint)
 		}
 	}

@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ func listen(t *testing.T, s *redisstore.Store) <-chan scheduler.Hint {
 	ctx, cancel := context.WithCancel(t.Context())
 	hints := make(chan scheduler.Hint, 1000)
 	done := make(chan error, 1)
-	go func() { done <- s.Hints(ctx, func(h scheduler.Hint) { hints <- h }) }()
+	go func() { done <- s.Hints(ctx, func(h scheduler.Hint) { hints <- h }, func() {}) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -79,4 +80,57 @@ func TestHintsOutliveTheirConnection(t *testing.T) {
 	server.Stop(t)
 	server.Restart(t)
 	heard(t, other, "restarted", hints)
+}
+
+// TestHintsOutliveTheirNode has each node of a Cluster hang in turn: hints go on by another,
+// and it is told that some may have been missed.
+func TestHintsOutliveTheirNode(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, 3, 0, "--cluster-require-full-coverage", "no")
+	cfg := redisstore.Config{URL: cluster.URL()}
+	listener, other := newStore(t, cfg), newStore(t, cfg)
+	if err := listener.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var missed atomic.Int32
+	ctx, cancel := context.WithCancel(t.Context())
+	hints := make(chan scheduler.Hint, 10000)
+	done := make(chan error, 1)
+	go func() {
+		done <- listener.Hints(ctx, func(h scheduler.Hint) { hints <- h }, func() { missed.Add(1) })
+	}()
+	hear := func(queue string) {
+		t.Helper()
+		n := 0
+		await(t, "a hint of queue "+queue, func() bool {
+			n++
+			task := dueTask(fmt.Sprint(queue, n), queue, 1e12-int64(n))
+			// What the node has that hangs is not written.
+			other.Commit(t.Context(), []scheduler.Change{{Key: task.Key, Task: task}})
+			for {
+				select {
+				case h := <-hints:
+					if h.Queue.Name == queue {
+						return true
+					}
+				default:
+					return false
+				}
+			}
+		})
+	}
+	hear("at first")
+	for i, master := range cluster.Masters {
+		thaw := freeze(t, master)
+		hear(fmt.Sprint("without ", i))
+		thaw()
+	}
+	// One of them was the one that told at first.
+	if missed.Load() < 2 {
+		t.Error("nobody was told that hints may have been missed")
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }

@@ -16,6 +16,24 @@ func (s *Store) relocate(ctx context.Context) {
 	}
 }
 
+// Servers names the node of a Cluster that keeps each shard, as far as its client knows.
+func (s *Store) Servers(ctx context.Context) []string {
+	cluster, ok := s.client.(*redis.ClusterClient)
+	if !ok {
+		return nil
+	}
+	servers := make([]string, s.Shards())
+	for shard := range servers {
+		node, err := cluster.MasterForKey(ctx, s.keys.heads(shard))
+		if err != nil {
+			// Then nothing else can be told apart either.
+			return nil
+		}
+		servers[shard] = node.Options().Addr
+	}
+	return servers
+}
+
 // slotsHook bounds how long a node of a Cluster may take to tell which has what. Of
 // nodes asked in turn the client forgets none that hangs, and waits for each in the time
 // in which others would have told it that another is in its place.

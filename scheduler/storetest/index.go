@@ -206,7 +206,7 @@ var hintTests = []exercise{
 		ctx, cancel := context.WithCancel(t.Context())
 		hints := make(chan scheduler.Hint, 100)
 		done := make(chan error, 1)
-		go func() { done <- f.peer.Hints(ctx, func(h scheduler.Hint) { hints <- h }) }()
+		go func() { done <- f.peer.Hints(ctx, func(h scheduler.Hint) { hints <- h }, func() {}) }()
 		in := idsInShard(2, 3)
 		// Whoever has not begun to listen misses hints: the first is repeated until
 		// it is heard.
