@@ -49,13 +49,13 @@ func (s *Server) beginSession(ctx context.Context, method string) (with context.
 
 // permittedStream takes no message that its caller may not send.
 type permittedStream struct {
-	startedStream
+	streamWithContext
 	session *access.Session
 }
 
 // RecvMsg receives a message.
 func (s *permittedStream) RecvMsg(m any) error {
-	if err := s.startedStream.RecvMsg(m); err != nil {
+	if err := s.streamWithContext.RecvMsg(m); err != nil {
 		return err //nolint:wrapcheck // it is gRPC's own status
 	}
 	return s.session.Permit(s.Context(), m)

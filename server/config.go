@@ -16,8 +16,8 @@ import (
 // Config is what a Server needs to know. The zero value of a field is the
 // default stated with it.
 type Config struct {
-	// Log takes a line for every finished call, and what operators should know;
-	// the default is [slog.Default].
+	// Log takes lines of finished calls, of each reason so many that no disk is filled,
+	// and what operators should know; the default is [slog.Default].
 	Log *slog.Logger
 	// Credentials are those of the listener; none by default, which serves in
 	// clear text.

@@ -37,6 +37,7 @@ type Server struct {
 	grpc     *grpc.Server
 	health   *health.Server
 	failures *failures
+	finished *callLog
 	counters counters
 
 	// streaming are the methods that are streams.
@@ -69,6 +70,7 @@ func New(cfg Config, sched *scheduler.Scheduler) (*Server, error) {
 		sched:     sched,
 		health:    health.NewServer(),
 		failures:  newFailures(cfg.Log),
+		finished:  newCallLog(cfg.Log),
 		draining:  make(chan struct{}),
 		streaming: make(map[string]bool),
 	}

@@ -21,8 +21,9 @@ type DecisionLog struct {
 	json bool
 	// lines are those that have been written, whose room is used again.
 	lines sync.Pool
-	// refusals has a [logbound.Bound] for each reason for which a report was refused.
-	refusals sync.Map
+	// refusals bound the lines of each reason for which reports are refused. Reasons are
+	// those of the table of errors, so that there are few.
+	refusals logbound.Each[string]
 }
 
 var _ scheduler.Observer = (*DecisionLog)(nil)
@@ -112,7 +113,7 @@ func (l *line) failure(f *policy.Failure) {
 // message has room for a thousand.
 func (l *DecisionLog) refused(e *scheduler.ReportEvent) {
 	reason := server.Reason(e.Err)
-	bound := l.boundOf(reason)
+	bound := l.refusals.Of(reason)
 	if !bound.Allow() {
 		return
 	}
@@ -134,16 +135,6 @@ func (l *DecisionLog) refused(e *scheduler.ReportEvent) {
 		to.num(attr.Key, attr.Value.Int64())
 	}
 	l.write(to)
-}
-
-// boundOf is the bound of the lines with a reason. Reasons are those of the table of
-// errors, so that there are few.
-func (l *DecisionLog) boundOf(reason string) *logbound.Bound {
-	kept, ok := l.refusals.Load(reason)
-	if !ok {
-		kept, _ = l.refusals.LoadOrStore(reason, logbound.New())
-	}
-	return kept.(*logbound.Bound) //nolint:forcetypeassert // nothing else is put there
 }
 
 // unchecked is the reason of reports in which something is wrong: what stands for a name
