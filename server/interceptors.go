@@ -81,7 +81,7 @@ func (s *Server) serveStream(srv any, stream grpc.ServerStream, info *grpc.Strea
 		return err
 	}
 	defer end()
-	leave, err := s.enter(ctx)
+	leave, err := s.enter(ctx, info.FullMethod)
 	if err != nil {
 		return err
 	}

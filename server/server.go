@@ -42,8 +42,8 @@ type Server struct {
 
 	// streaming are the methods that are streams.
 	streaming map[string]bool
-	// openStreams counts those under way.
-	openStreams atomic.Int64
+	// openStreams are those under way.
+	openStreams openStreams
 	// opened is set once calls are taken.
 	opened atomic.Bool
 	// draining is closed when Run begins to stop.
