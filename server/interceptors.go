@@ -70,16 +70,23 @@ func (s *Server) stream() grpc.StreamServerInterceptor {
 	}
 }
 
-// serveStream calls the handler, if the server is open, knows the caller, and has
-// room.
+// serveStream calls the handler, if the server is open, can read what comes, and knows the
+// caller.
 func (s *Server) serveStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	if err := s.gate(info.FullMethod); err != nil {
 		return err
 	}
-	ctx, end, err := s.beginSession(stream.Context(), info.FullMethod)
-	if err != nil {
+	if err := refuseCompressed(stream.Context()); err != nil {
 		return err
 	}
+	return s.authenticate(srv, stream, info, func(srv any, stream grpc.ServerStream) error {
+		return s.admitStream(srv, stream, info, handler)
+	})
+}
+
+// admitStream calls the handler of a stream whose caller is known, if there is room.
+func (s *Server) admitStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	ctx, end := s.beginSession(stream.Context(), info.FullMethod)
 	defer end()
 	leave, err := s.enter(ctx, info.FullMethod)
 	if err != nil {

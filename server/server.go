@@ -38,7 +38,9 @@ type Server struct {
 	health   *health.Server
 	failures *failures
 	finished *callLog
-	counters counters
+	// authenticate finds out who makes a call.
+	authenticate grpc.StreamServerInterceptor
+	counters     counters
 
 	// streaming are the methods that are streams.
 	streaming map[string]bool
@@ -74,6 +76,7 @@ func New(cfg Config, sched *scheduler.Scheduler) (*Server, error) {
 		draining:  make(chan struct{}),
 		streaming: make(map[string]bool),
 	}
+	s.authenticate = s.authentication()
 	s.grpc = grpc.NewServer(append(s.limits(), grpc.StreamInterceptor(s.stream()))...)
 	calls := registrar{s}
 	retryv1.RegisterRetryServiceServer(calls, &retryService{s: s})
