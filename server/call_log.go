@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/logging"
@@ -100,11 +102,18 @@ func (l *callLog) line(ctx context.Context, _ logging.Level, _ string, fields ..
 			attrs = append(attrs, slog.Any("peer", value))
 		}
 	}
-	attrs = append(attrs, slog.Duration("duration", time.Since(of.began)))
+	attrs = append(attrs, slog.Any("duration_ms", millis(time.Since(of.began))))
 	if of.bound != nil {
 		attrs = of.bound.Append(attrs)
 	}
 	l.log.LogAttrs(ctx, of.level, "finished call", attrs...)
+}
+
+// millis is a duration in milliseconds, with three decimals: slog would write that of a
+// stream which was open for long with an exponent, and one that is a duration in
+// nanoseconds or with a unit, as its format is.
+func millis(d time.Duration) json.Number {
+	return json.Number(strconv.FormatFloat(float64(d.Microseconds())/1e3, 'f', 3, 64))
 }
 
 // callEnd is how a call has ended. What gRPC itself refuses has no reason.

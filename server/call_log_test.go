@@ -2,6 +2,8 @@ package server_test
 
 import (
 	"errors"
+	"io"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -69,4 +71,32 @@ func TestAFloodOfRefusedCallsDoesNotFillTheDisk(t *testing.T) {
 		}
 		wants(100, "ListQueues", "")
 	})
+}
+
+// TestDurationsAreLoggedInMilliseconds has a stream be open for long.
+func TestDurationsAreLoggedInMilliseconds(t *testing.T) {
+	for name, row := range map[string]struct {
+		handler func(w io.Writer) slog.Handler
+		want    string
+	}{
+		"text": {func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) }, " duration_ms=3600000.125\n"},
+		"json": {func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) }, `,"duration_ms":3600000.125}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log syncBuffer
+				s := setup(t, server.Config{Log: slog.New(row.handler(&log)), MaxConnectionAge: 4 * time.Hour})
+				w := s.open(s.retry, &retryv1.Open{Queues: []string{"q"}})
+				synctest.Wait()
+				pass(time.Hour + 125*time.Microsecond)
+				// A second one on it is refused, and ends it.
+				w.send(&retryv1.SubscribeRequest{Message: &retryv1.SubscribeRequest_Open{Open: &retryv1.Open{Queues: []string{"q"}}}})
+				_ = w.end()
+				synctest.Wait()
+				if got := log.String(); !strings.Contains(got, "finished call") || !strings.Contains(got, row.want) {
+					t.Errorf("the log is %q, want it to have %q", got, row.want)
+				}
+			})
+		})
+	}
 }
