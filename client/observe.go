@@ -49,9 +49,9 @@ func (c *Client) Observe(ctx context.Context, queues []string, show func(*Attemp
 		switch {
 		case ctx.Err() != nil: // it was left, and did not end
 		case err != nil:
-			c.log.WarnContext(ctx, "subscription ended", "error", err, "retry_in", d)
+			c.log.WarnContext(ctx, "subscription ended", "error", err, "retry_in_ms", d.Milliseconds())
 		default:
-			c.log.InfoContext(ctx, "server asked to subscribe anew", "retry_in", d)
+			c.log.InfoContext(ctx, "server asked to subscribe anew", "retry_in_ms", d.Milliseconds())
 		}
 		if !sleep(ctx, d) {
 			return nil

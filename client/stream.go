@@ -51,9 +51,9 @@ func (s *shift) subscribe(ctx, net context.Context) error {
 		}
 		d := pause.next(asked)
 		if err != nil {
-			s.log.WarnContext(ctx, "subscription ended", "error", err, "retry_in", d)
+			s.log.WarnContext(ctx, "subscription ended", "error", err, "retry_in_ms", d.Milliseconds())
 		} else {
-			s.log.InfoContext(ctx, "server asked to subscribe anew", "retry_in", d)
+			s.log.InfoContext(ctx, "server asked to subscribe anew", "retry_in_ms", d.Milliseconds())
 		}
 		if !sleep(ctx, d) {
 			return nil

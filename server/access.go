@@ -4,6 +4,11 @@ import (
 	"context"
 	"time"
 
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/auth"
+	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors/selector"
+	"google.golang.org/grpc"
+
 	"github.com/retryd/retryd/server/access"
 )
 
@@ -11,21 +16,35 @@ import (
 // caller's credential has expired or was taken away.
 const lapseGrace = 3 * time.Second
 
-// identify returns ctx with who calls, before anything of the call is read.
-func (s *Server) identify(ctx context.Context, method string) (context.Context, error) {
-	if err := refuseCompressed(ctx); err != nil {
-		return nil, err
-	}
+// authentication has calls and streams prove who makes them, before anything of a message
+// is read: as unary calls are streams to gRPC, they pass it as such. The rules say which
+// need no credential; what has no rule is not among them.
+func (s *Server) authentication() grpc.StreamServerInterceptor {
 	if s.cfg.Access == nil {
-		return ctx, nil
+		return func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+			return handler(srv, stream)
+		}
 	}
-	with, err := s.cfg.Access.Identify(ctx, method)
+	asks := selector.MatchFunc(func(ctx context.Context, _ interceptors.CallMeta) bool { return s.cfg.Access.Asks(methodOf(ctx)) })
+	return selector.StreamServerInterceptor(auth.StreamServerInterceptor(s.identify), asks)
+}
+
+// identify returns ctx with who calls.
+func (s *Server) identify(ctx context.Context) (context.Context, error) {
+	with, err := s.cfg.Access.Identify(ctx, methodOf(ctx))
 	if err != nil {
 		// One that fails over and over costs its client next to nothing.
 		connOf(ctx).charge(freeOfCall)
 		return nil, s.failures.status(ctx, err)
 	}
 	return with, nil
+}
+
+// methodOf is the full name of the method that is called. Where there is none it is
+// empty, for which there is no rule.
+func methodOf(ctx context.Context) string {
+	method, _ := grpc.Method(ctx)
+	return method
 }
 
 // permit decides whether the caller may have a request of a unary call carried out.
@@ -36,26 +55,24 @@ func (s *Server) permit(ctx context.Context, method string, req any) error {
 	return s.cfg.Access.Permit(ctx, method, req)
 }
 
-// beginSession returns ctx with who calls and, where that is asked for, with a
-// session, which ends with end.
-func (s *Server) beginSession(ctx context.Context, method string) (with context.Context, end func(), err error) {
-	with, err = s.identify(ctx, method)
-	if err != nil || s.cfg.Access == nil {
-		return with, func() {}, err
+// beginSession returns ctx with a session, where it is asked who calls, which ends with
+// end.
+func (s *Server) beginSession(ctx context.Context, method string) (with context.Context, end func()) {
+	if s.cfg.Access == nil {
+		return ctx, func() {}
 	}
-	with, end = s.cfg.Access.Begin(with, method)
-	return with, end, nil
+	return s.cfg.Access.Begin(ctx, method)
 }
 
 // permittedStream takes no message that its caller may not send.
 type permittedStream struct {
-	startedStream
+	streamWithContext
 	session *access.Session
 }
 
 // RecvMsg receives a message.
 func (s *permittedStream) RecvMsg(m any) error {
-	if err := s.startedStream.RecvMsg(m); err != nil {
+	if err := s.streamWithContext.RecvMsg(m); err != nil {
 		return err //nolint:wrapcheck // it is gRPC's own status
 	}
 	return s.session.Permit(s.Context(), m)

@@ -94,6 +94,26 @@ func accessSite(tb testing.TB) *site {
 	return setup(tb, server.Config{Reflection: true, Access: control(tb, accessFile(tb, tokens("")), access.Config{})})
 }
 
+// TestCallersAreKnownBeforeTheirMessages begins calls and streams without a credential, of
+// which not a message ever comes.
+func TestCallersAreKnownBeforeTheirMessages(t *testing.T) {
+	t.Parallel()
+	s := accessSite(t)
+	conn := s.dial()
+	for _, method := range []string{retryv1.TaskService_GetTask_FullMethodName, retryv1.RetryService_Subscribe_FullMethodName} {
+		stream, err := conn.NewStream(s.ctx(), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, method)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.RecvMsg(new(retryv1.GetTaskResponse)); status.Code(err) != codes.Unauthenticated {
+			t.Errorf("%s ends with %v", method, err)
+		}
+	}
+	if got := s.srv.Denials(access.NoCredential); got != 2 {
+		t.Errorf("%d denials were counted, want 2", got)
+	}
+}
+
 // The token of a lease means nothing in the hands of those who may not call in its
 // namespace, whatever they do with it.
 func TestTokenOfForeignNamespaceDoesNothing(t *testing.T) {

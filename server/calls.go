@@ -39,6 +39,17 @@ func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
 }
 
 func (s *Server) unaryHandler(method string, handle grpc.MethodHandler, unary grpc.UnaryServerInterceptor) grpc.StreamHandler {
+	info := &grpc.StreamServerInfo{FullMethod: method}
+	serve := func(srv any, stream grpc.ServerStream) error {
+		reply, err := handle(srv, stream.Context(), stream.RecvMsg, unary)
+		if err == nil {
+			err = stream.SendMsg(reply)
+		}
+		if err != nil {
+			s.takeBack(stream.Context())
+		}
+		return err //nolint:wrapcheck // it has been given its place in the table, or is gRPC's own
+	}
 	return func(srv any, stream grpc.ServerStream) (err error) {
 		ctx := stream.Context()
 		call := begin(stream, true)
@@ -50,18 +61,10 @@ func (s *Server) unaryHandler(method string, handle grpc.MethodHandler, unary gr
 			}
 			call.end(ctx)
 		}()
-		called, err := s.identify(ctx, method)
-		if err != nil {
+		if err := refuseCompressed(ctx); err != nil {
 			return err
 		}
-		reply, err := handle(srv, called, call.RecvMsg, unary)
-		if err == nil {
-			err = call.SendMsg(reply)
-		}
-		if err != nil {
-			s.takeBack(ctx)
-		}
-		return err //nolint:wrapcheck // it has been given its place in the table, or is gRPC's own
+		return s.authenticate(srv, call, info, serve)
 	}
 }
 

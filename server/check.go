@@ -107,7 +107,7 @@ func (c *checker) namespace(name string) string {
 	if name == "" {
 		return defaultNamespace
 	}
-	if !validNamespace(name) {
+	if !ValidNamespace(name) {
 		c.add("namespace", "is %s; allowed: 1 to %d of A-Z, a-z, 0-9, '.', '_' and '-', or none for %q", policy.Quote(name), maxNameBytes, defaultNamespace)
 	}
 	return name
@@ -215,7 +215,7 @@ func (c *checker) lease(field string, d *durationpb.Duration) time.Duration {
 	return c.duration(field, d, minLease, maxLease)
 }
 
-// validNamespace reports whether s may name a namespace.
-func validNamespace(s string) bool {
+// ValidNamespace reports whether s may name a namespace.
+func ValidNamespace(s string) bool {
 	return policy.ValidName(s) && !strings.ContainsAny(s, ":/")
 }

@@ -63,7 +63,7 @@ func (c *checker) report(namespace string, r *retryv1.Report) scheduler.Report {
 		return c.reportSuccess(namespace, x.Success)
 	}
 	c.add("report", "is missing; one of failure and success must be set")
-	return scheduler.Report{}
+	return scheduler.Report{Namespace: namespace}
 }
 
 func (c *checker) sameNamespace(batch, own string) {

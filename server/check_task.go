@@ -37,8 +37,8 @@ func (c *checker) moment(field string, t *timestamppb.Timestamp) int64 {
 	return wire.MS(t)
 }
 
-// selector is a request that says which tasks are meant.
-type selector interface {
+// taskSelector is a request that says which tasks are meant.
+type taskSelector interface {
 	GetNamespace() string
 	GetQueue() string
 	GetGroup() string
@@ -49,7 +49,7 @@ type selector interface {
 
 // tasks checks which tasks a request of that kind means, in the order of its
 // fields. Of those by state it asks the fields that it has.
-func (c *checker) tasks(kind string, r selector) (scheduler.TaskFilter, listing) {
+func (c *checker) tasks(kind string, r taskSelector) (scheduler.TaskFilter, listing) {
 	namespace := c.namespace(r.GetNamespace())
 	var f scheduler.TaskFilter
 	if r, ok := r.(interface{ GetState() retryv1.Task_State }); ok {
@@ -115,7 +115,7 @@ func (c *checker) deadReason(r retryv1.Reason) policy.Reason {
 // mover is a request to do something to many tasks. Those by which something falls
 // due have a rate.
 type mover interface {
-	selector
+	taskSelector
 	GetValidateOnly() bool
 	GetPageToken() string
 }

@@ -54,7 +54,7 @@ func (c *checker) token(namespace, token string) (key scheduler.TaskKey, ok bool
 		return key, false
 	}
 	// Of a namespace that is malformed no token is; that is said already.
-	if lease.Key.Namespace != namespace && validNamespace(namespace) {
+	if lease.Key.Namespace != namespace && ValidNamespace(namespace) {
 		c.add(field, "is of another namespace than %s", policy.Quote(namespace))
 		return key, false
 	}

@@ -16,8 +16,8 @@ import (
 // Config is what a Server needs to know. The zero value of a field is the
 // default stated with it.
 type Config struct {
-	// Log takes a line for every finished call, and what operators should know;
-	// the default is [slog.Default].
+	// Log takes lines of finished calls, of each reason so many that no disk is filled,
+	// and what operators should know; the default is [slog.Default].
 	Log *slog.Logger
 	// Credentials are those of the listener; none by default, which serves in
 	// clear text.
@@ -44,6 +44,7 @@ type Config struct {
 	MaxConnections int
 	// MaxStreams is how many streams may be open at a time; one more is refused as
 	// UNAVAILABLE with TOO_MANY_STREAMS. An idle one takes some 45 KB. Default 6,000.
+	// Watches of health are counted for themselves, 256 at most.
 	// Of connections and of streams one host, which is an IPv4 address or 64 bits of
 	// an IPv6 one, may have half.
 	MaxStreams int

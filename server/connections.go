@@ -52,7 +52,7 @@ type host struct {
 	// forgotten when it has no connections then.
 	conns      map[*boundedConn]struct{}
 	forgetting bool
-	streams    atomic.Int64
+	streams    openStreams
 	pace       pace
 	// turn is that of the next of its batches.
 	turn *semaphore.Weighted

@@ -332,6 +332,15 @@ func tooManyStreams() error {
 	}}.status()
 }
 
+// tooManyWatches refuses a watch of health that there is no room for here. It is no
+// UNAVAILABLE: the server is well, and tells so by Check.
+func tooManyWatches() error {
+	return refusal{outcome: outcome{
+		code: codes.ResourceExhausted, reason: "TOO_MANY_WATCHES", retryDelay: 5 * time.Second,
+		message: fmt.Sprintf("the server has as many watches of health as it takes, %d of all or %d of this host; ask by Check", maxHealthWatches, half(maxHealthWatches)),
+	}}.status()
+}
+
 // goingAway ends a call that the server has no more time for.
 func goingAway() error {
 	return refusal{outcome: outcome{

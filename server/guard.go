@@ -33,7 +33,7 @@ type Counters struct {
 	// SlowedReads is how often reading from a connection was put off, since its host
 	// sends much that nothing comes of.
 	SlowedReads int64
-	// RefusedStreams were one too many.
+	// RefusedStreams were one too many, those that watch health as well.
 	RefusedStreams int64
 }
 
@@ -50,8 +50,8 @@ func (s *Server) Counters() Counters {
 	}
 }
 
-// OpenStreams is how many streams are under way.
-func (s *Server) OpenStreams() int64 { return s.openStreams.Load() }
+// OpenStreams is how many streams are under way, but for those that watch health.
+func (s *Server) OpenStreams() int64 { return s.openStreams[callerStream].Load() }
 
 // panicked turns a panic into the status that its caller gets. It must be called
 // by the deferred function that has recovered, so that the stack is that of the

@@ -2,10 +2,12 @@ package server
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 )
 
@@ -18,6 +20,8 @@ const (
 	keepaliveTime     = 30 * time.Second
 	keepaliveTimeout  = 10 * time.Second
 	minPingInterval   = 15 * time.Second
+	// maxHealthWatches are enough for balancers; probes ask by calls.
+	maxHealthWatches = 256
 )
 
 // limits are gRPC's defaults that would let one client hurt all others, made
@@ -47,12 +51,43 @@ func (s *Server) limits() []grpc.ServerOption {
 	}
 }
 
+// streamKind tells streams apart that are counted for themselves.
+type streamKind int
+
+const (
+	// callerStream is one that [Config.MaxStreams] is for.
+	callerStream streamKind = iota
+	// healthWatch needs no credential, and must not take the place of those that do.
+	healthWatch
+	numStreamKinds
+)
+
+// openStreams counts the streams of each kind that are under way.
+type openStreams [numStreamKinds]atomic.Int64
+
+func kindOfStream(method string) streamKind {
+	if method == healthpb.Health_Watch_FullMethodName {
+		return healthWatch
+	}
+	return callerStream
+}
+
+// mostStreams is how many of a kind there may be, of which one host may have half.
+func (s *Server) mostStreams(kind streamKind) int {
+	if kind == healthWatch {
+		return maxHealthWatches
+	}
+	return s.cfg.MaxStreams
+}
+
 // enter makes room for a stream, which leave gives back.
-func (s *Server) enter(ctx context.Context) (leave func(), err error) {
-	leave = func() { s.openStreams.Add(-1) }
-	if s.openStreams.Add(1) > int64(s.cfg.MaxStreams) {
+func (s *Server) enter(ctx context.Context, method string) (leave func(), err error) {
+	kind := kindOfStream(method)
+	most := s.mostStreams(kind)
+	leave = func() { s.openStreams[kind].Add(-1) }
+	if s.openStreams[kind].Add(1) > int64(most) {
 		leave()
-		return nil, s.tooManyStreams()
+		return nil, s.noRoom(kind)
 	}
 	conn := connOf(ctx)
 	conn.charge(freeOfCall)
@@ -61,18 +96,22 @@ func (s *Server) enter(ctx context.Context) (leave func(), err error) {
 	}
 	all := leave
 	leave = func() {
-		conn.host.streams.Add(-1)
+		conn.host.streams[kind].Add(-1)
 		all()
 	}
-	if conn.host.streams.Add(1) > int64(half(s.cfg.MaxStreams)) {
+	if conn.host.streams[kind].Add(1) > int64(half(most)) {
 		leave()
-		return nil, s.tooManyStreams()
+		return nil, s.noRoom(kind)
 	}
 	return leave, nil
 }
 
-func (s *Server) tooManyStreams() error {
+// noRoom counts a stream that is refused, and says why.
+func (s *Server) noRoom(kind streamKind) error {
 	s.counters.refusedStreams.Add(1)
+	if kind == healthWatch {
+		return tooManyWatches()
+	}
 	return tooManyStreams()
 }
 

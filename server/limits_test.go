@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/encoding/gzip"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/mem"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
@@ -103,14 +104,10 @@ func TestHostMayHaveHalfOfTheConnections(t *testing.T) {
 
 func TestStreamsAreCapped(t *testing.T) {
 	t.Parallel()
-	srv, addr := listen(t, server.Config{MaxStreams: 4})
+	srv, addr := listen(t, server.Config{MaxStreams: 4, Reflection: true})
 	open := func(host byte) (leave context.CancelFunc, err error) {
 		ctx, cancel := context.WithCancel(t.Context())
-		stream, err := healthpb.NewHealthClient(connectFrom(t, host, addr)).Watch(ctx, &healthpb.HealthCheckRequest{})
-		if err == nil {
-			_, err = stream.Recv()
-		}
-		return cancel, err
+		return cancel, openStream(ctx, connectFrom(t, host, addr))
 	}
 	refused := func(what string, err error) {
 		t.Helper()
@@ -149,16 +146,84 @@ func TestStreamsAreCapped(t *testing.T) {
 	}
 }
 
+// openStream opens a stream of reflection, which answers at once, until ctx ends.
+func openStream(ctx context.Context, conn *grpc.ClientConn) error {
+	stream, err := reflectionv1.NewServerReflectionClient(conn).ServerReflectionInfo(ctx)
+	if err != nil {
+		return err
+	}
+	// Recv tells what became of it.
+	_ = stream.Send(&reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_ListServices{}})
+	_, err = stream.Recv()
+	return err
+}
+
+// TestHealthWatchesTakeNoRoomOfStreams has hosts watch health, for which nobody needs a
+// credential, as much as they may.
+func TestHealthWatchesTakeNoRoomOfStreams(t *testing.T) {
+	t.Parallel()
+	srv, addr := listen(t, server.Config{MaxStreams: 2, Reflection: true})
+	watch := func(conn *grpc.ClientConn) (leave context.CancelFunc, err error) {
+		ctx, cancel := context.WithCancel(t.Context())
+		stream, err := healthpb.NewHealthClient(conn).Watch(ctx, &healthpb.HealthCheckRequest{})
+		if err == nil {
+			_, err = stream.Recv()
+		}
+		return cancel, err
+	}
+	refused := func(what string, err error) {
+		t.Helper()
+		if got := tell(err); got.code != "ResourceExhausted" || got.reason != "TOO_MANY_WATCHES" || !got.retry || !strings.Contains(err.Error(), "256") {
+			t.Errorf("%s: %+v, error %v", what, got, err)
+		}
+	}
+	var leave context.CancelFunc
+	for host := byte(2); host <= 3; host++ {
+		conn := connectFrom(t, host, addr)
+		for i := range 128 {
+			var err error
+			if leave, err = watch(conn); err != nil {
+				t.Fatalf("watch %d of host %d: %v", i, host, err)
+			}
+		}
+		if host == 2 {
+			_, err := watch(conn)
+			refused("one more of one host", err)
+		}
+	}
+	fourth := connectFrom(t, 4, addr)
+	_, err := watch(fourth)
+	refused("one too many of all", err)
+	if _, err := healthpb.NewHealthClient(fourth).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
+		t.Errorf("a check beside them: %v", err)
+	}
+	if got := srv.Counters().RefusedStreams; got != 2 {
+		t.Errorf("%d refused streams were counted, want 2", got)
+	}
+	if got := srv.OpenStreams(); got != 0 {
+		t.Errorf("%d streams are told beside watches, want none", got)
+	}
+	if err := openStream(t.Context(), connectFrom(t, 2, addr)); err != nil {
+		t.Errorf("a stream beside them: %v", err)
+	}
+	leave()
+	// There is room again as soon as the server has seen the last one go.
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if _, err = watch(fourth); err == nil || time.Now().After(deadline) {
+			break
+		}
+	}
+	if err != nil {
+		t.Errorf("after one has gone: %v", err)
+	}
+}
+
 // TestUnaryCallsAreNoStreams has calls come while there is no room for a stream:
 // gRPC knows them as streams, of one message each way, but must not treat them so.
 func TestUnaryCallsAreNoStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := setup(t, server.Config{MaxStreams: 1})
-		stream, err := healthpb.NewHealthClient(s.dial()).Watch(t.Context(), &healthpb.HealthCheckRequest{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := stream.Recv(); err != nil {
+		s := setup(t, server.Config{MaxStreams: 1, Reflection: true})
+		if err := openStream(t.Context(), s.dial()); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.queues.ListQueues(s.ctx(), &retryv1.ListQueuesRequest{}); err != nil {

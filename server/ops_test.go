@@ -160,7 +160,7 @@ func TestSecretsAreNotLogged(t *testing.T) {
 			t.Errorf("%q is in the log", word)
 		}
 	}
-	for _, word := range []string{"RetryService/ReportFailure", "RetryService/Subscribe", "INVALID_REQUEST", `"code":"Internal"`, "boom", "duration", "peer"} {
+	for _, word := range []string{"RetryService/ReportFailure", "RetryService/Subscribe", "INVALID_REQUEST", `"code":"Internal"`, "boom", "duration_ms", "peer"} {
 		if !strings.Contains(log, word) {
 			t.Errorf("%q is not in the log:\n%s", word, log)
 		}

@@ -49,7 +49,7 @@ func (s *Server) Run(ctx context.Context, lis net.Listener) error {
 
 // drain stops the server, gently for as long as it has time.
 func (s *Server) drain() {
-	s.log.Info("stopping: what is under way is brought to its end", "drain_timeout", s.cfg.DrainTimeout)
+	s.log.Info("stopping: what is under way is brought to its end", "drain_timeout_ms", s.cfg.DrainTimeout.Milliseconds())
 	s.health.Shutdown()
 	s.sched.Drain()
 	close(s.draining)
@@ -65,7 +65,7 @@ func (s *Server) drain() {
 	select {
 	case <-stopped:
 	case <-timer.C:
-		s.log.Warn("calls and streams have not ended in time and are cut", "drain_timeout", s.cfg.DrainTimeout)
+		s.log.Warn("calls and streams have not ended in time and are cut", "drain_timeout_ms", s.cfg.DrainTimeout.Milliseconds())
 		s.grpc.Stop()
 	}
 	_ = g.Wait()

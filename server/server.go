@@ -37,12 +37,15 @@ type Server struct {
 	grpc     *grpc.Server
 	health   *health.Server
 	failures *failures
-	counters counters
+	finished *callLog
+	// authenticate finds out who makes a call.
+	authenticate grpc.StreamServerInterceptor
+	counters     counters
 
 	// streaming are the methods that are streams.
 	streaming map[string]bool
-	// openStreams counts those under way.
-	openStreams atomic.Int64
+	// openStreams are those under way.
+	openStreams openStreams
 	// opened is set once calls are taken.
 	opened atomic.Bool
 	// draining is closed when Run begins to stop.
@@ -69,9 +72,11 @@ func New(cfg Config, sched *scheduler.Scheduler) (*Server, error) {
 		sched:     sched,
 		health:    health.NewServer(),
 		failures:  newFailures(cfg.Log),
+		finished:  newCallLog(cfg.Log),
 		draining:  make(chan struct{}),
 		streaming: make(map[string]bool),
 	}
+	s.authenticate = s.authentication()
 	s.grpc = grpc.NewServer(append(s.limits(), grpc.StreamInterceptor(s.stream()))...)
 	calls := registrar{s}
 	retryv1.RegisterRetryServiceServer(calls, &retryService{s: s})

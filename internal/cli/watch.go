@@ -294,8 +294,8 @@ func (h *noteHandler) Handle(_ context.Context, r slog.Record) error {
 				return false
 			}
 			line += ": " + statusPrefix.ReplaceAllString(a.Value.String(), "")
-		case "retry_in":
-			line += "; again in " + span(a.Value.Duration())
+		case "retry_in_ms":
+			line += "; again in " + span(time.Duration(a.Value.Int64())*time.Millisecond)
 		default:
 			line += ", " + a.Key + " " + a.Value.String()
 		}

@@ -38,7 +38,7 @@ func newVocabulary(t *testing.T) vocabulary {
 			"DEAD_LETTER", "LEASES_EXPIRED", "RETRY_NOW"),
 		// Those that stand in the metadata of errors, in the log and in traces, metrics of health,
 		// outcomes of callers, and names of other systems, compilers of protos among them.
-		fields: set("attempt_in_turn", "error_id", "delay_ms", "http_status", "lateness_ms", "status_code", "histogram_quantile",
+		fields: set("attempt_in_turn", "error_id", "delay_ms", "duration_ms", "unlogged_before", "http_status", "lateness_ms", "status_code", "histogram_quantile",
 			"retry_rate", "dead_letter_rate", "average_attempts_to_success", "tasks_over_24h", "second_attempt_success_rate", "depth_growth",
 			"no_credential", "bad_credential", "unknown_token", "invalid_token", "no_role", "no_namespace", "no_rule",
 			"retryd_access_denials_total", "no_answer", "network_error", "max_delay_seconds", "retry_on_timeout", "retry_on_connection_error",

@@ -4,6 +4,7 @@ package logbound
 
 import (
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/time/rate"
@@ -40,4 +41,17 @@ func (b *Bound) Append(attrs []slog.Attr) []slog.Attr {
 		attrs = append(attrs, slog.Int64("unlogged_before", n))
 	}
 	return attrs
+}
+
+// Each has a [Bound] for each kind of line. None is ever forgotten, so that kinds must be
+// few, and not be made up by callers. The zero value is ready.
+type Each[K comparable] struct{ bounds sync.Map }
+
+// Of is the bound of a kind.
+func (e *Each[K]) Of(kind K) *Bound {
+	kept, ok := e.bounds.Load(kind)
+	if !ok {
+		kept, _ = e.bounds.LoadOrStore(kind, New())
+	}
+	return kept.(*Bound) //nolint:forcetypeassert // nothing else is put there
 }

@@ -38,3 +38,19 @@ func TestLinesAreBounded(t *testing.T) {
 		flood(20, 95)
 	})
 }
+
+// TestEachKindHasItsOwnBound floods one kind of line, which must leave others their room.
+func TestEachKindHasItsOwnBound(t *testing.T) {
+	t.Parallel()
+	var each logbound.Each[string]
+	allowed := 0
+	for each.Of("a").Allow() {
+		allowed++
+	}
+	if allowed < 20 {
+		t.Errorf("a kind has room for %d lines at once, want 20", allowed)
+	}
+	if !each.Of("b").Allow() {
+		t.Error("a flood of one kind has left another no room")
+	}
+}

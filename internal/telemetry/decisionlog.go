@@ -6,10 +6,13 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/peer"
+
 	"github.com/retryd/retryd/internal/logbound"
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler"
 	"github.com/retryd/retryd/server"
+	"github.com/retryd/retryd/server/access"
 )
 
 // DecisionLog writes a line at level info for every decision, for every task that dies
@@ -21,8 +24,9 @@ type DecisionLog struct {
 	json bool
 	// lines are those that have been written, whose room is used again.
 	lines sync.Pool
-	// refusals has a [logbound.Bound] for each reason for which a report was refused.
-	refusals sync.Map
+	// refusals bound the lines of each reason for which reports are refused. Reasons are
+	// those of the table of errors, so that there are few.
+	refusals logbound.Each[string]
 }
 
 var _ scheduler.Observer = (*DecisionLog)(nil)
@@ -31,12 +35,12 @@ var _ scheduler.Observer = (*DecisionLog)(nil)
 func NewDecisionLog(to *LogBuffer, json bool) *DecisionLog { return &DecisionLog{to: to, json: json} }
 
 // Reported implements [scheduler.Observer].
-func (l *DecisionLog) Reported(_ context.Context, e scheduler.ReportEvent) {
+func (l *DecisionLog) Reported(ctx context.Context, e scheduler.ReportEvent) {
 	if e.Report.Failure != nil && e.Effective() {
 		l.decided(&e)
 	}
 	if e.Err != nil && !overQuota(e.Err) {
-		l.refused(&e)
+		l.refused(ctx, &e)
 	}
 }
 
@@ -110,9 +114,9 @@ func (l *line) failure(f *policy.Failure) {
 // refused writes a line where there is room. A decision leaves a task behind, which costs
 // its caller and the store far more than a line; what is refused leaves nothing, and a
 // message has room for a thousand.
-func (l *DecisionLog) refused(e *scheduler.ReportEvent) {
+func (l *DecisionLog) refused(ctx context.Context, e *scheduler.ReportEvent) {
 	reason := server.Reason(e.Err)
-	bound := l.boundOf(reason)
+	bound := l.refusals.Of(reason)
 	if !bound.Allow() {
 		return
 	}
@@ -121,8 +125,10 @@ func (l *DecisionLog) refused(e *scheduler.ReportEvent) {
 		kind = "failure"
 	}
 	to := l.begin("report refused")
-	if reason != unchecked {
-		to.optional("namespace", e.Report.Namespace)
+	if server.ValidNamespace(e.Report.Namespace) {
+		to.str("namespace", e.Report.Namespace)
+	}
+	if checked(e.Err) {
 		to.optional("task", e.Report.ID)
 	}
 	if e.Report.Attempt != 0 {
@@ -130,25 +136,29 @@ func (l *DecisionLog) refused(e *scheduler.ReportEvent) {
 	}
 	to.str("kind", kind)
 	to.str("reason", reason)
+	if caller := access.CallerOf(ctx); caller != nil {
+		to.str("identity", caller.Name)
+	}
+	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
+		to.str("peer", p.Addr.String())
+	}
 	for _, attr := range bound.Append(nil) {
 		to.num(attr.Key, attr.Value.Int64())
 	}
 	l.write(to)
 }
 
-// boundOf is the bound of the lines with a reason. Reasons are those of the table of
-// errors, so that there are few.
-func (l *DecisionLog) boundOf(reason string) *logbound.Bound {
-	kept, ok := l.refusals.Load(reason)
+// checked says that the texts of a report which was refused are what they should be. In
+// one that is invalid, what stands for a task may be anything, also what no log should
+// hold.
+func checked(err error) bool {
+	e, ok := errors.AsType[*scheduler.Error](err)
 	if !ok {
-		kept, _ = l.refusals.LoadOrStore(reason, logbound.New())
+		return true
 	}
-	return kept.(*logbound.Bound) //nolint:forcetypeassert // nothing else is put there
+	// A payload that is too large may be one violation among others.
+	return e.Kind != scheduler.KindInvalid && (e.Kind != scheduler.KindPayloadTooLarge || len(e.Violations) <= 1)
 }
-
-// unchecked is the reason of reports in which something is wrong: what stands for a name
-// in them may be anything, also what no log should hold.
-const unchecked = "INVALID_REQUEST"
 
 // HandedOut implements [scheduler.Observer].
 func (l *DecisionLog) HandedOut(*scheduler.Task, int64) {}

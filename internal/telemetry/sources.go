@@ -64,14 +64,14 @@ func asked(d scheduler.Durability) string {
 
 func (m *Metrics) watchServer(srv *server.Server) {
 	m.registry.MustRegister(
-		gauge("streams", "Streams under way.", nil, func() float64 { return float64(srv.OpenStreams()) }),
+		gauge("streams", "Streams under way, but for watches of health.", nil, func() float64 { return float64(srv.OpenStreams()) }),
 		counter("panics_total", "Panics that were caught; each is a bug.", nil, func() float64 { return float64(srv.Counters().Panics) }),
 		counter("internal_errors_total", "Calls and items answered with INTERNAL; each is a bug.", nil, func() float64 { return float64(srv.Counters().InternalErrors) }),
 		counter("slow_consumers_total", "Streams that were cut because nobody read from them.", nil, func() float64 { return float64(srv.Counters().SlowConsumers) }),
 		counter("connections_refused_total", "Connections that were one too many.", nil, func() float64 { return float64(srv.Counters().RefusedConnections) }),
 		counter("connections_abused_total", "Connections that were closed for what came by them.", nil, func() float64 { return float64(srv.Counters().AbusedConnections) }),
 		counter("reads_slowed_total", "How often reading from a connection was put off, since its host sends much that nothing comes of.", nil, func() float64 { return float64(srv.Counters().SlowedReads) }),
-		counter("streams_refused_total", "Streams that were one too many.", nil, func() float64 { return float64(srv.Counters().RefusedStreams) }),
+		counter("streams_refused_total", "Streams that were one too many, watches of health as well.", nil, func() float64 { return float64(srv.Counters().RefusedStreams) }),
 	)
 	for _, reason := range access.Reasons() {
 		m.registry.MustRegister(counter("access_denials_total", "Calls and streams that were turned away for who their callers are.",

@@ -1,6 +1,14 @@
 // Package tlsfile keeps certificates, keys and roots that are in files, and takes
 // them up anew when the files change: a certificate is renewed without a restart,
 // and a broken one is told while the one before holds on.
+//
+// No library does this as operators are promised it: that the start fails with all that
+// is wrong, that a pair which is half written leaves the one before, roots too, and that
+// the log tells so. gRPC's certprovider/pemfile is experimental, returns no error at the
+// start, wants key and certificate in one directory, gives gRPC what it has read and not
+// Redis, and logs a pair that does not fit with its private key; security/advancedtls
+// has files read by it. certwatcher of controller-runtime knows no roots, and brings
+// Kubernetes' libraries and their metrics.
 package tlsfile
 
 import (

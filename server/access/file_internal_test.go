@@ -139,4 +139,12 @@ func TestDenialsFillNoLog(t *testing.T) {
 	if _, err := c.Identify(t.Context(), "/retry.v1.New/Method"); err == nil || c.Denials(NoRule) != 1 {
 		t.Errorf("a method without a rule: %v", err)
 	}
+	for method, want := range map[string]bool{
+		"": true, "/retry.v1.New/Method": true, "/retry.v1.TaskService/GetTask": true, "/grpc.health.v1.Health/New": true,
+		"/grpc.health.v1.Health/Check": false, "/grpc.health.v1.Health/Watch": false,
+	} {
+		if got := c.Asks(method); got != want {
+			t.Errorf("method %q asks for a credential: %t, want %t", method, got, want)
+		}
+	}
 }

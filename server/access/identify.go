@@ -15,15 +15,18 @@ import (
 // maxBearerBytes is the length of the longest token that is looked at.
 const maxBearerBytes = 8 << 10
 
-// Identify finds out who calls a method, before anything of the request is read,
-// and returns ctx with it. Its errors are [*DeniedError]s.
-func (c *Control) Identify(ctx context.Context, method string) (context.Context, error) {
+// Asks says whether a call of a method has to prove who makes it. Methods that have no
+// rule do as well: that there is none is told by Identify.
+func (c *Control) Asks(method string) bool {
 	rules := c.rules[method]
-	if len(rules) == 0 {
+	return len(rules) == 0 || rules[0].Roles&everybody == 0
+}
+
+// Identify finds out who calls a method that asks, and returns ctx with it. Its errors
+// are [*DeniedError]s.
+func (c *Control) Identify(ctx context.Context, method string) (context.Context, error) {
+	if len(c.rules[method]) == 0 {
 		return nil, c.denials.tell(ctx, attempt{method: method}, noRule(method))
-	}
-	if rules[0].Roles&everybody != 0 {
-		return ctx, nil
 	}
 	caller, denial := c.caller(ctx)
 	if denial != nil {
