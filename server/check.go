@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,23 +53,10 @@ func (c *checker) sound(check func()) bool {
 }
 
 // merge adds what could not be read of a message, and what is wrong with what was
-// read of it. A field in both is wrong in one way: it could not be read.
+// read of it.
 func (c *checker) merge(unreadable, wrong []policy.Violation) {
-	why := make(map[string]string, len(unreadable))
-	for _, v := range unreadable {
-		why[v.Field] = v.Description
-	}
-	named := make(map[string]bool, len(wrong))
-	for _, v := range wrong {
-		named[v.Field] = true
-	}
-	for _, v := range unreadable {
-		if !named[v.Field] {
-			c.add(v.Field, "%s", v.Description)
-		}
-	}
-	for _, v := range wrong {
-		c.add(v.Field, "%s", cmp.Or(why[v.Field], v.Description))
+	for _, v := range wire.MergeViolations(unreadable, wrong) {
+		c.add(v.Field, "%s", v.Description)
 	}
 }
 

@@ -22,8 +22,8 @@ func (c *checker) policy(p *retryv1.Policy, nowMS int64) policy.Policy {
 		return policy.Policy{}
 	}
 	defer c.within("policy.")()
-	out, unreadable := wire.PolicyFromProto(p)
-	c.merge(unreadable, out.Normalize().Validate(nowMS))
+	out, violations := wire.CheckPolicy(p, nowMS)
+	c.merge(nil, violations)
 	return out
 }
 

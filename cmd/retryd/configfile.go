@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/retryd/retryd/internal/mistakes"
 )
 
 // configEntry is a key of a configuration file and what stands under it.
@@ -20,17 +22,17 @@ type configEntry struct {
 }
 
 // readConfigFile returns the entries of a configuration file in order: one mapping,
-// whose keys stand in it once; and what is wrong with it besides. What they mean is not
-// looked at.
-func readConfigFile(path string) ([]configEntry, error) {
+// whose keys stand in it once; what is wrong with it besides goes to found. What they mean
+// is not looked at.
+func readConfigFile(path string, found *mistakes.List) ([]configEntry, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	return parseConfigFile(path, data)
+	return parseConfigFile(path, data, found)
 }
 
-func parseConfigFile(path string, data []byte) ([]configEntry, error) {
+func parseConfigFile(path string, data []byte, found *mistakes.List) ([]configEntry, error) {
 	var doc yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	if err := decoder.Decode(&doc); err != nil {
@@ -48,18 +50,17 @@ func parseConfigFile(path string, data []byte) ([]configEntry, error) {
 		return nil, fmt.Errorf("%s:%d: a configuration file has settings, one a line, such as listen: %s", path, root.Line, defaultListen)
 	}
 	var entries []configEntry
-	var errs []error
 	lines := make(map[string]int)
 	for i := 0; i < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
 		if first, twice := lines[key.Value]; twice {
-			errs = append(errs, fmt.Errorf("%s:%d: %s stands on line %d already", path, key.Line, key.Value, first))
+			found.Add(key.Line, "%s stands on line %d already", key.Value, first)
 			continue
 		}
 		lines[key.Value] = key.Line
 		entries = append(entries, configEntry{key: key.Value, line: key.Line, node: value, list: value.Kind == yaml.SequenceNode})
 	}
-	return entries, errors.Join(errs...)
+	return entries, nil
 }
 
 // read returns the entry's value, or those of its list.

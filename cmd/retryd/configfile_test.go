@@ -170,6 +170,33 @@ func TestFlagsThatCannotBeReadAreToldWithTheRest(t *testing.T) {
 		`--log-level (or RETRYD_LOG_LEVEL) is "loud"`)
 }
 
+// One start tells what is wrong with flags, the configuration file, and every file that
+// they name.
+func TestAllThatIsWrongIsToldByOneStart(t *testing.T) {
+	t.Parallel()
+	policies := policyFile(t, "policies:\n- {id: a, colour: red, max_retries: many}\n- {id: b, display_name: B, max_retries: 2, default_action: RETRY}\n")
+	roles := accessFile(t, "tokens: [{name: a, sha256: 12, secret: x}]\nbindings:\n- {identity: token:b, roles: [boss], namespaces: ['*']}\n")
+	quotas := configFile(t, "default: {wings: 2}\n")
+	file := configFile(t, "wings: 2\nlog-level: loud\nredis-prefix: 'a{b}'\npolicies: "+policies+"\n")
+	for _, command := range [][]string{{"serve"}, {"config", "check"}} {
+		_, err := execute(t, append(command, "--config="+file, "--access="+roles, "--quotas="+quotas, "--audit-rate=many", "--shards=5000", "--durability=sure", "--redis-url=nowhere")...)
+		wantError(t, err,
+			`--audit-rate (or RETRYD_AUDIT_RATE) is "many"`,
+			file+":1: wings is no setting",
+			file+`:2: log-level is "loud"`,
+			quotas+`:1: default has no limit "wings"`,
+			roles+":1: tokens[0].secret is not known",
+			roles+`:3: bindings[0].identity is "token:b", but there is no token`,
+			roles+`:3: bindings[0].roles[0] is "boss"`,
+			policies+`:2: policy "a": colour is no field of Policy`,
+			policies+`:2: policy "a": max_retries is "many"`,
+			policies+`:3: policy "b": schedule is missing`,
+			`--durability (or RETRYD_DURABILITY) is "sure"`,
+			"redis url", "redis prefix", "5000 shards",
+		)
+	}
+}
+
 func TestFileThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	_, err := execute(t, "dev", "--config=nowhere.yaml", "--log-level=loud")

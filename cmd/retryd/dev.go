@@ -38,7 +38,7 @@ func runDev(cmd *cobra.Command, cfg config) error {
 	if err := errors.Join(cfg.validate(devOnlyLoopback, devOnlyLoopback), err); err != nil {
 		return cli.Misused(err)
 	}
-	policies, err := policiesOf(presets.Files)
+	policies, err := policiesOf(presets.Files, "deploy/policies")
 	if err != nil {
 		return fmt.Errorf("the ready-made policies: %w", err)
 	}

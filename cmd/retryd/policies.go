@@ -7,10 +7,13 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
+	"time"
 
 	retryv1 "github.com/retryd/retryd/gen/retry/v1"
+	"github.com/retryd/retryd/internal/mistakes"
 	"github.com/retryd/retryd/internal/policyfile"
 	"github.com/retryd/retryd/policy"
 	"github.com/retryd/retryd/scheduler"
@@ -27,9 +30,9 @@ func readPolicies(path string) ([]policy.Policy, error) {
 		return nil, fmt.Errorf("%s: %w", setting("policies"), err)
 	}
 	if info.IsDir() {
-		policies, err := policiesOf(os.DirFS(path))
+		policies, err := policiesOf(os.DirFS(path), path)
 		if err != nil {
-			return nil, fmt.Errorf("%s: directory %s: %w", setting("policies"), path, err)
+			return nil, fmt.Errorf("%s: %w", setting("policies"), err)
 		}
 		return policies, nil
 	}
@@ -37,22 +40,23 @@ func readPolicies(path string) ([]policy.Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", setting("policies"), err)
 	}
-	policies, err := parsePolicies(data)
+	policies, err := parsePolicies(path, data, make(map[string]string))
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", setting("policies"), path, err)
+		return nil, fmt.Errorf("%s: %w", setting("policies"), err)
 	}
 	return policies, nil
 }
 
-// policiesOf returns the policies of all .yaml files of a directory, in the order
-// of the files' names. No id may stand in two of them.
-func policiesOf(dir fs.FS) ([]policy.Policy, error) {
+// policiesOf returns the policies of all .yaml files of a directory, which is at a path,
+// in the order of the files' names, or everything that is wrong with them. No id may stand
+// in two of them.
+func policiesOf(dir fs.FS, path string) ([]policy.Policy, error) {
 	names, err := fs.Glob(dir, "*.yaml")
 	if err != nil {
 		return nil, err
 	}
 	if len(names) == 0 {
-		return nil, errors.New("it holds no file whose name ends in .yaml")
+		return nil, fmt.Errorf("directory %s holds no file whose name ends in .yaml", path)
 	}
 	var out []policy.Policy
 	var errs []error
@@ -60,45 +64,35 @@ func policiesOf(dir fs.FS) ([]policy.Policy, error) {
 	for _, name := range names {
 		data, err := fs.ReadFile(dir, name)
 		if err != nil {
-			return nil, err
-		}
-		policies, err := parsePolicies(data)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			errs = append(errs, err)
 			continue
 		}
-		for _, p := range policies {
-			if first, twice := from[p.ID]; twice {
-				errs = append(errs, fmt.Errorf("%s: policy %q stands in %s already", name, p.ID, first))
-			}
-			from[p.ID] = name
-		}
+		name = filepath.Join(path, name)
+		policies, err := parsePolicies(name, data, from)
+		errs = append(errs, err)
 		out = append(out, policies...)
 	}
-	return out, errors.Join(errs...)
-}
-
-func parsePolicies(data []byte) ([]policy.Policy, error) {
-	parsed, err := policyfile.Parse(data)
-	if err != nil {
+	if err := mistakes.Join(path, errs...); err != nil {
 		return nil, err
 	}
-	var out []policy.Policy
-	var errs []error
-	for _, p := range parsed {
-		converted, violations := wire.PolicyFromProto(p)
-		errs = append(errs, violationsOf(p, violations)...)
-		out = append(out, converted)
-	}
-	return out, errors.Join(errs...)
+	return out, nil
 }
 
-func violationsOf(p *retryv1.Policy, violations []policy.Violation) []error {
-	var errs []error
-	for _, v := range violations {
-		errs = append(errs, fmt.Errorf("policy %q: %s %s", p.GetId(), v.Field, v.Description))
+// parsePolicies returns the policies of a file, or everything that is wrong with them,
+// before there is a store to put them into. It notes in from which file each id is, where
+// those of other files may stand.
+func parsePolicies(name string, data []byte, from map[string]string) ([]policy.Policy, error) {
+	nowMS := time.Now().UnixMilli()
+	parsed, err := policyfile.Parse(name, data, func(p *retryv1.Policy) []policy.Violation {
+		_, violations := wire.CheckPolicy(p, nowMS)
+		return append(violations, policyfile.Elsewhere(p.GetId(), name, from)...)
+	})
+	var out []policy.Policy
+	for _, p := range parsed {
+		converted, _ := wire.PolicyFromProto(p) // it was checked
+		out = append(out, converted)
 	}
-	return errs
+	return out, err
 }
 
 // applyPolicies makes the policies of the default namespace what the list says:

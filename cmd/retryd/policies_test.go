@@ -97,7 +97,7 @@ func TestPoliciesAreAppliedUntilTheyAreConfirmed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	policies, err := parsePolicies([]byte(onePolicy))
+	policies, err := parsePolicies("one.yaml", []byte(onePolicy), make(map[string]string))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestPoliciesAreAppliedUntilTheyAreConfirmed(t *testing.T) {
 
 func apply(t *testing.T, sched *scheduler.Scheduler, file string) string {
 	t.Helper()
-	policies, err := parsePolicies([]byte(file))
+	policies, err := parsePolicies("one.yaml", []byte(file), make(map[string]string))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,8 +154,8 @@ func TestWrongPolicyFileStopsTheStart(t *testing.T) {
 		want       []string
 	}{
 		{"not YAML", "policies: [", []string{"policies.yaml: not YAML"}},
-		{"unknown field", onePolicy + "    colour: red\n", []string{`policies.yaml: line 7: Policy has no field "colour"`}},
-		{"bad duration", strings.Replace(onePolicy, "1s", "soon", 1), []string{`policies.yaml: line 5: "soon" is no duration`}},
+		{"unknown field", onePolicy + "    colour: red\n", []string{`policies.yaml:7: policy "one": colour is no field of Policy`}},
+		{"bad duration", strings.Replace(onePolicy, "1s", "soon", 1), []string{`policies.yaml:5: policy "one": fixed.delay is "soon"; allowed: a duration`}},
 		{"all that makes it invalid", "policies:\n  - {id: One, max_retries: 1, default_action: HOLD}\n", []string{
 			`policy "One": id is "One"`, `policy "One": display_name has 0 characters`, `policy "One": schedule is missing`, `policy "One": default_action is HOLD`,
 		}},

@@ -147,9 +147,9 @@ func TestDirectoryOfPolicies(t *testing.T) {
 		fault []string
 	}{
 		{name: "by the files' names", files: map[string]string{"b.yaml": onePolicy, "a.yaml": another, "notes.txt": "no policy"}, want: []string{"two", "one"}},
-		{name: "none", files: map[string]string{"notes.txt": "no policy"}, fault: []string{"it holds no file whose name ends in .yaml"}},
+		{name: "none", files: map[string]string{"notes.txt": "no policy"}, fault: []string{"holds no file whose name ends in .yaml"}},
 		{name: "all that is wrong", files: map[string]string{"a.yaml": onePolicy, "b.yaml": onePolicy, "c.yaml": "policies: 1"}, fault: []string{
-			`b.yaml: policy "one" stands in a.yaml already`, "c.yaml: line 1: policies is a list",
+			`b.yaml:2: policy "one": id stands in `, `c.yaml:1: policies is "1"; allowed: a list`,
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -163,7 +163,7 @@ func TestDirectoryOfPolicies(t *testing.T) {
 			got, err := readPolicies(dir)
 			if c.fault != nil {
 				wantError(t, err, c.fault...)
-				if prefix := "--policies (or RETRYD_POLICIES): directory " + dir + ": "; !strings.HasPrefix(err.Error(), prefix) {
+				if prefix := "--policies (or RETRYD_POLICIES): "; !strings.HasPrefix(err.Error(), prefix) {
 					t.Errorf("error %q does not begin with %q", err, prefix)
 				}
 				return

@@ -15,6 +15,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/retryd/retryd/internal/mistakes"
 	"github.com/retryd/retryd/scheduler"
 )
 
@@ -56,7 +57,7 @@ func parseQuotas(path string, data []byte) (scheduler.Quotas, error) {
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return scheduler.Quotas{}, fmt.Errorf("%s holds more than one YAML document; put all quotas into one", path)
 	}
-	p := quotaParser{path: path}
+	p := quotaParser{mistakes.In(path)}
 	out := scheduler.Quotas{Namespaces: make(map[string]scheduler.Quota)}
 	var namespaces *yaml.Node
 	p.mapping(doc.Content[0], "the file", "default and namespaces", func(key, value *yaml.Node) {
@@ -79,7 +80,7 @@ func parseQuotas(path string, data []byte) (scheduler.Quotas, error) {
 			out.Namespaces[key.Value] = quota
 		})
 	}
-	return out, errors.Join(p.errs...)
+	return out, p.found.Err()
 }
 
 // holdsNothing says whether a quota file says nothing at all, not even that there are no
@@ -92,13 +93,10 @@ func holdsNothing(text []byte) bool {
 var namespaceName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
 
 // quotaParser gathers what is wrong with a file.
-type quotaParser struct {
-	path string
-	errs []error
-}
+type quotaParser struct{ found *mistakes.List }
 
 func (p *quotaParser) wrong(at *yaml.Node, format string, args ...any) {
-	p.errs = append(p.errs, fmt.Errorf("%s:%d: %w", p.path, at.Line, fmt.Errorf(format, args...)))
+	p.found.Add(at.Line, format, args...)
 }
 
 // mapping hands the keys of a mapping to each, which stand in it once. One that is empty

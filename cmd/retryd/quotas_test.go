@@ -49,11 +49,11 @@ func TestBadQuotasAreToldAllAtOnce(t *testing.T) {
 q.yaml:3: default has no limit "stream": there are reports_per_second, pending_tasks, pending_bytes, streams, leases_out
 q.yaml:4: default.leases_out is "many": it must be a whole number from 1 to 1000000000000000, or unlimited
 q.yaml:5: default.pending_tasks is "": it must be a whole number from 1 to 1000000000000000, or unlimited
-q.yaml:11: "namespace" is not known: there are default and namespaces
 q.yaml:7: "a b" cannot be a namespace: it must be 1 to 100 of A-Z, a-z, 0-9, '.', '_' and '-'
 q.yaml:8: namespaces.a b.streams is "1.5": it must be a whole number from 1 to 1000000000000000, or unlimited
 q.yaml:9: namespaces.a b has streams on line 8 already
-q.yaml:10: namespaces.c must hold limits, such as pending_tasks: 100000`,
+q.yaml:10: namespaces.c must hold limits, such as pending_tasks: 100000
+q.yaml:11: "namespace" is not known: there are default and namespaces`,
 		},
 	} {
 		_, err := parseQuotas("q.yaml", []byte(c.text))

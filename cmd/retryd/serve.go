@@ -128,23 +128,7 @@ func (c *config) ownPolicies() ([]policy.Policy, error) {
 	if c.policies == "" {
 		return nil, nil
 	}
-	policies, err := readPolicies(c.policies)
-	if err == nil {
-		err = checkPolicies(policies)
-	}
-	return policies, err
-}
-
-// checkPolicies says what is wrong with policies, before there is a store to put
-// them into.
-func checkPolicies(policies []policy.Policy) error {
-	var errs []error
-	for _, p := range policies {
-		for _, v := range p.Normalize().Validate(time.Now().UnixMilli()) {
-			errs = append(errs, fmt.Errorf("%s: policy %q: %s %s", setting("policies"), p.ID, v.Field, v.Description))
-		}
-	}
-	return errors.Join(errs...)
+	return readPolicies(c.policies)
 }
 
 // keeper looks after the store: it opens the server once Redis can be used, and

@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/retryd/retryd/internal/mistakes"
 )
 
 // sources fills the flags of a daemon from the environment and the configuration
@@ -55,42 +57,45 @@ func (s *sources) fill(flags *pflag.FlagSet, lookup func(string) (string, bool))
 	if s.file == "" {
 		return
 	}
-	entries, err := readConfigFile(s.file)
+	found := mistakes.In(s.file)
+	entries, err := readConfigFile(s.file, found)
 	if err != nil {
-		s.err = errors.Join(s.err, fmt.Errorf("%s: %w", setting("config"), err))
+		err = fmt.Errorf("%s: %w", setting("config"), err)
 	}
 	for _, e := range entries {
-		s.err = errors.Join(s.err, s.take(flags, e))
+		if err := s.take(flags, e); err != nil {
+			found.Add(e.line, "%w", err)
+		}
 	}
+	s.err = errors.Join(s.err, err, found.Err())
 }
 
 // take sets a flag to what the file says, unless it is set already.
 func (s *sources) take(flags *pflag.FlagSet, e configEntry) error {
 	f := flags.Lookup(e.key)
 	if f == nil || e.key == "config" || e.key == "help" {
-		return fmt.Errorf("%s:%d: %w", s.file, e.line, unknownSetting(e.key, flags))
+		return unknownSetting(e.key, flags)
 	}
-	at := fmt.Sprintf("%s:%d: %s", s.file, e.line, e.key)
 	value, err := e.read()
 	if err != nil {
-		return fmt.Errorf("%s %w", at, err)
+		return fmt.Errorf("%s %w", e.key, err)
 	}
 	if _, given := s.places[e.key]; given || f.Changed {
 		return nil
 	}
-	s.places[e.key] = at
+	s.places[e.key] = fmt.Sprintf("%s:%d: %s", s.file, e.line, e.key)
 	if !e.list {
 		if err := setFlag(f, value[0]); err != nil {
-			return fmt.Errorf("%s is %q: %w", at, value[0], err)
+			return fmt.Errorf("%s is %q: %w", e.key, value[0], err)
 		}
 		return nil
 	}
 	list, ok := f.Value.(pflag.SliceValue)
 	if !ok {
-		return fmt.Errorf("%s is a list: it must be one value", at)
+		return fmt.Errorf("%s is a list: it must be one value", e.key)
 	}
 	if err := list.Replace(value); err != nil {
-		return fmt.Errorf("%s is %q: %w", at, value, err)
+		return fmt.Errorf("%s is %q: %w", e.key, value, err)
 	}
 	return nil
 }

@@ -16,6 +16,10 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/retryd/retryd/internal/mistakes"
+	"github.com/retryd/retryd/internal/policyfile"
+	"github.com/retryd/retryd/policy"
 )
 
 // resource is what of a policy or job is kept by the server and described by files.
@@ -45,10 +49,11 @@ func described[R resource](r R) R {
 type kind[R resource] struct {
 	// one and many name it.
 	one, many string
-	parse     func(data []byte) ([]R, error)
-	// normal is a resource of a file as the server would keep it, or what is wrong
-	// with it.
-	normal func(R) (R, error)
+	parse     func(name string, data []byte, check func(R) []policy.Violation) ([]R, error)
+	// check says what is wrong with a resource of a file, and normal is one with which
+	// nothing is as the server would keep it.
+	check  func(R) []policy.Violation
+	normal func(R) R
 	// get returns a resource, and whether it is deleted but can be restored.
 	get     func(ctx context.Context, id string) (now R, deleted bool, err error)
 	create  func(ctx context.Context, r R) (R, error)
@@ -132,11 +137,7 @@ func (k *kind[R]) applyOne(ctx context.Context, dry bool, r R) (applied, error) 
 		return a, err
 	}
 	a.Revision = now.GetRevision()
-	wanted, err := k.normal(r)
-	if err != nil {
-		return a, err
-	}
-	if a.Diff, err = diff(described(now), described(wanted)); err != nil {
+	if a.Diff, err = diff(described(now), described(k.normal(r))); err != nil {
 		return a, err
 	}
 	// A file that names an etag was made from that state; else what was just read,
@@ -251,43 +252,20 @@ func (k *kind[R]) read(s *session, files []string) ([]R, error) {
 			errs = append(errs, fmt.Errorf("--file is %q: %w", file, err))
 		}
 		for _, t := range texts {
-			rs, err := k.parse(t.data)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", t.name, err))
-			}
-			for _, r := range rs {
-				if first, twice := from[r.GetId()]; twice {
-					errs = append(errs, fmt.Errorf("%s: %s %q stands in %s already", t.name, k.one, r.GetId(), first))
-				}
-				from[r.GetId()] = t.name
-				_, err := k.normal(r)
-				for _, err := range eachOf(err) {
-					errs = append(errs, fmt.Errorf("%s: %s %q: %w", t.name, k.one, r.GetId(), err))
-				}
-				out = append(out, r)
-			}
+			rs, err := k.parse(t.name, t.data, func(r R) []policy.Violation {
+				return append(k.check(r), policyfile.Elsewhere(r.GetId(), t.name, from)...)
+			})
+			errs = append(errs, err)
+			out = append(out, rs...)
 		}
 	}
-	if err := joinUsage(errs); err != nil {
-		return nil, err
+	if err := mistakes.Join(strings.Join(files, ", "), errs...); err != nil {
+		return nil, &usageError{err}
 	}
 	if len(out) == 0 {
 		return nil, usagef("%s: there are no %s in it", strings.Join(files, ", "), k.many)
 	}
 	return out, nil
-}
-
-// eachOf are the errors that were joined into one.
-func eachOf(err error) []error {
-	var joined interface{ Unwrap() []error }
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &joined):
-		return joined.Unwrap()
-	default:
-		return []error{err}
-	}
 }
 
 // namedText is the text of a file.

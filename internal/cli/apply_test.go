@@ -67,8 +67,8 @@ func TestApplyChecksEverythingBeforeItWrites(t *testing.T) {
 	garbled := file(t, "garbled.yaml", "policies:\n  - id: x\n    retries: 3\n")
 	inBubble(t, func(r *rig) {
 		r.run("policy", "apply", "-f", wrong, "-f", garbled, "-f", "/no/such").wants(2).says(
-			wrong+`: policy "bad": max_retries: `, `policy "bad": schedule: `,
-			garbled+`: line 3: Policy has no field "retries"; it has id, display_name`,
+			wrong+`:7: policy "bad": max_retries is 2000; allowed: `, wrong+`:5: policy "bad": schedule is missing`,
+			garbled+`:3: policy "x": retries is no field of Policy; it has id, display_name`,
 			`--file is "/no/such": no such file or directory`,
 		)
 		r.run("policy", "apply").wants(2).says("say what to apply: -f FILE")

@@ -145,6 +145,9 @@ func explain(ctx context.Context, err error) string {
 		fmt.Fprintf(&b, "\n  %s", clean(line, false))
 	}
 	for _, v := range a.quotas {
+		if strings.Contains(a.message, v.GetDescription()) {
+			continue // the server's message is what it says of the quota
+		}
 		fmt.Fprintf(&b, "\n  %s: %s", clean(v.GetSubject(), false), clean(v.GetDescription(), false))
 	}
 	if hint := hintFor(a); hint != "" {

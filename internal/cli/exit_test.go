@@ -30,6 +30,9 @@ func TestErrorsHaveExitCodesAndSayWhatToDo(t *testing.T) {
 			{codes.ResourceExhausted, "QUOTA_EXCEEDED", []protoadapt.MessageV1{&errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{
 				{Subject: "namespace:shop", Description: "1000 tasks may be pending"},
 			}}}, 5, "no luck (QUOTA_EXCEEDED)\n  namespace:shop: 1000 tasks may be pending\n"},
+			{codes.ResourceExhausted, "QUOTA_EXCEEDED", []protoadapt.MessageV1{&errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{
+				{Subject: "namespace:shop", Description: "no luck"},
+			}}, &errdetails.RetryInfo{RetryDelay: durationpb.New(2 * time.Second)}}, 5, "retryd: no luck (QUOTA_EXCEEDED)\n  try again in 2s\n"},
 			{codes.DeadlineExceeded, "", nil, 5, "give it longer (--timeout)"},
 			{codes.Aborted, "ETAG_MISMATCH", nil, 6, "somebody has changed it meanwhile"},
 			{codes.FailedPrecondition, "POLICY_IN_USE", nil, 6, "let these jobs name another policy first: a,b"},

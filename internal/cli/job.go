@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"maps"
 	"slices"
@@ -121,7 +120,10 @@ A file is YAML with a list under the key "jobs":
 
 func jobKind(c retryv1.JobServiceClient) *kind[*retryv1.Job] {
 	return &kind[*retryv1.Job]{
-		one: "job", many: "jobs", parse: policyfile.ParseJobs, normal: normalJob,
+		one: "job", many: "jobs", parse: policyfile.ParseJobs,
+		// What its names refer to is for the server to judge.
+		check:  func(j *retryv1.Job) []policy.Violation { return policy.ValidateNames(j.GetId(), j.GetDisplayName()) },
+		normal: described[*retryv1.Job],
 		get: func(ctx context.Context, id string) (*retryv1.Job, bool, error) {
 			resp, err := c.GetJob(ctx, &retryv1.GetJobRequest{Id: id})
 			return resp.GetJob(), false, err
@@ -136,15 +138,6 @@ func jobKind(c retryv1.JobServiceClient) *kind[*retryv1.Job] {
 			return resp.GetJob(), err
 		},
 	}
-}
-
-// normalJob is a job of a file as it would be kept. What its names refer to is for
-// the server to judge.
-func normalJob(j *retryv1.Job) (*retryv1.Job, error) {
-	if violations := policy.ValidateNames(j.GetId(), j.GetDisplayName()); len(violations) > 0 {
-		return nil, errors.Join(violationErrors(violations)...)
-	}
-	return described(j), nil
 }
 
 func newJobDeleteCommand(e *Env) *cobra.Command {

@@ -95,6 +95,13 @@ func (s *session) showValue(v any, people func() error) error {
 	if s.forPeople() {
 		return people()
 	}
+	if s.format == formatYAML {
+		text, err := yamlOfValue(v)
+		if err == nil {
+			_, err = s.env.Out.Write(text)
+		}
+		return err
+	}
 	data, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -129,11 +136,15 @@ func yamlOf(data []byte) ([]byte, error) {
 	if err := yaml.Unmarshal(data, &doc); err != nil {
 		return nil, err
 	}
-	unfold(&doc)
+	return yamlText(&doc)
+}
+
+func yamlText(doc *yaml.Node) ([]byte, error) {
+	unfold(doc)
 	var b bytes.Buffer
 	enc := yaml.NewEncoder(&b)
 	enc.SetIndent(2)
-	if err := enc.Encode(&doc); err != nil {
+	if err := enc.Encode(doc); err != nil {
 		return nil, err
 	}
 	return b.Bytes(), enc.Close()

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -41,7 +40,11 @@ A file is YAML with a list under the key "policies"; "policy get -o yaml" prints
 func policyKind(s *session, c retryv1.PolicyServiceClient) *kind[*retryv1.Policy] {
 	return &kind[*retryv1.Policy]{
 		one: "policy", many: "policies", parse: policyfile.Parse,
-		normal: func(p *retryv1.Policy) (*retryv1.Policy, error) { return normalPolicy(p, s.env.Now().UnixMilli()) },
+		check: func(p *retryv1.Policy) []policy.Violation {
+			_, violations := wire.CheckPolicy(p, s.env.Now().UnixMilli())
+			return violations
+		},
+		normal: normalPolicy,
 		get: func(ctx context.Context, id string) (*retryv1.Policy, bool, error) {
 			resp, err := c.GetPolicy(ctx, &retryv1.GetPolicyRequest{Id: id})
 			return resp.GetPolicy(), resp.GetPolicy().GetDeleteTime() != nil, err
@@ -62,25 +65,11 @@ func policyKind(s *session, c retryv1.PolicyServiceClient) *kind[*retryv1.Policy
 	}
 }
 
-// normalPolicy is a policy with its defaults, or everything that is wrong with it.
-func normalPolicy(p *retryv1.Policy, nowMS int64) (*retryv1.Policy, error) {
-	read, violations := wire.PolicyFromProto(p)
-	if len(violations) == 0 {
-		read = read.Normalize()
-		violations = read.Validate(nowMS)
-	}
-	if len(violations) == 0 {
-		return wire.PolicyToProto(&read), nil
-	}
-	return nil, errors.Join(violationErrors(violations)...)
-}
-
-func violationErrors(violations []policy.Violation) []error {
-	var errs []error
-	for _, v := range violations {
-		errs = append(errs, fmt.Errorf("%s: %s", v.Field, v.Description))
-	}
-	return errs
+// normalPolicy is a policy, with which nothing is wrong, with its defaults.
+func normalPolicy(p *retryv1.Policy) *retryv1.Policy {
+	read, _ := wire.PolicyFromProto(p)
+	read = read.Normalize()
+	return wire.PolicyToProto(&read)
 }
 
 func newPolicyDeleteCommand(e *Env) *cobra.Command {

@@ -96,9 +96,9 @@ func (s *session) policyOfFile(path, id string) (*retryv1.Policy, error) {
 	}
 	var policies []*retryv1.Policy
 	for _, t := range texts {
-		ps, err := policyfile.Parse(t.data)
+		ps, err := policyfile.Parse(t.name, t.data, nil)
 		if err != nil {
-			return nil, usagef("%s: %w", t.name, err)
+			return nil, &usageError{err}
 		}
 		policies = append(policies, ps...)
 	}

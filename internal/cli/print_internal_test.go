@@ -56,6 +56,26 @@ func TestTableIsAlignedWithAndWithoutColours(t *testing.T) {
 	}
 }
 
+// In YAML all names are like those of messages, which stand beside them.
+func TestNamesInYAMLAreThoseOfProtos(t *testing.T) {
+	t.Parallel()
+	task, err := marshal(&retryv1.Task{TaskId: "a", Attempt: 3}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, v := range map[string]any{
+		"- task_id: a\n  done: true\n  task:\n    task_id: a\n    attempt: 3\n": []acted{{TaskID: "a", Done: true, Task: task}},
+		"dry_run: true\nmoved: 0\nremaining: 0\n":                               bulkResult{DryRun: true},
+		"event: due\ntime: \"\"\ntask_id: a\nqueue: q\nattempt: 1\ngeneration: 1\ntrigger: retry\ndue_time: \"\"\nretries_left: 2\nattributes:\n  taskId: kept\n": &event{
+			Event: "due", TaskID: "a", Queue: "q", Attempt: 1, Generation: 1, Trigger: "retry", RetriesLeft: 2, Attributes: map[string]string{"taskId": "kept"},
+		},
+	} {
+		if got, err := yamlOfValue(v); err != nil || string(got) != want {
+			t.Errorf("%v\n%s\nwant\n%s", err, got, want)
+		}
+	}
+}
+
 func TestColoursAreForTerminalsThatWantThem(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ terminal, noColour, want bool }{

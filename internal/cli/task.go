@@ -15,8 +15,9 @@ func newTaskCommand(e *Env) *cobra.Command {
 	return group("task", "Look at tasks, and step in",
 		`Shows tasks with everything that has become of them, finds them, and steps in.
 
-What takes ids takes one or several, or - to read them from standard input, a line each. Each is
-told what became of it, and the exit code says whether any failed.`,
+What takes ids takes one or several, or - to read them from standard input, a line each. A task whose
+id is - can be named there: echo - | retryd task cancel - --yes. Each is told what became of it, and
+the exit code says whether any failed.`,
 		newTaskGetCommand(e), newTaskListCommand(e),
 		newTaskCancelCommand(e), newTaskRetryNowCommand(e), newTaskRescheduleCommand(e),
 		newTaskReplayCommand(e), newTaskDiscardCommand(e),

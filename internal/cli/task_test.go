@@ -3,6 +3,7 @@ package cli_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -106,6 +107,9 @@ func TestTask(t *testing.T) {
 			}
 			r.input = "nobody\nnothing"
 			r.run("task", "replay", "-").wants(3).says("nobody: ", "nothing: ", "2 of 2 tasks failed")
+			r.fails(client.Task{ID: "-", Queue: "hooks", Policy: "webhook"}, client.Permanent(errors.New("no such user")))
+			r.input = "-\n"
+			r.run("task", "replay", "-").wants(0).says("-: attempt ")
 			r.input = "\n"
 			r.run("task", "replay", "-").wants(2).says("there are no ids on standard input")
 			r.run("task", "replay", "-", "order-1").wants(2).says("goes with no others")

@@ -57,10 +57,11 @@ func newWatchCommand(e *Env) *cobra.Command {
 		Use:   "watch QUEUE...",
 		Short: "Show attempts as they fall due; with --lease, make them",
 		Long: `Shows the attempts of queues that are due, and from then on those that fall due, a line each, or
-with -o json an object on each line. It takes nothing from workers. A server that goes away is come
-back to: what fell due meanwhile is shown then, unless a worker has taken it.
+with -o json an object on each line. It takes nothing from workers. A server that goes away, or
+drains, is come back to: what fell due meanwhile is shown then, unless a worker has taken it.
 
-With --lease it is a worker itself: it takes attempts, and settles them as told.
+With --lease it is a worker itself: it takes attempts, and settles them as told. It needs the role
+worker, where operators may look on. Whoever may not watch, or may no longer, is told with exit code 4.
 
   --exec CMD   runs the command by sh -c for each, with the payload on its standard input. Exit
                code 0 is a success, another the failure with the outcome exit-CODE, a signal the

@@ -1,10 +1,10 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -159,21 +159,16 @@ func (p *printer) write(ev *event) error {
 	if p.s.forPeople() {
 		return p.s.say("%s  %-9s  %s  %s  %s", absolute(p.s.env.Now()), ev.Event, ev.Queue, ev.TaskID, ev.words())
 	}
-	data, err := json.Marshal(ev)
-	if err != nil {
+	if p.s.format == formatYAML {
+		text, err := yamlOfValue(ev)
+		if err == nil {
+			_, err = p.s.env.Out.Write(slices.Concat([]byte("---\n"), text))
+		}
 		return err
 	}
-	var b bytes.Buffer
-	if p.s.format == formatYAML {
-		if data, err = yamlOf(data); err != nil {
-			return err
-		}
-		b.WriteString("---\n")
-		b.Write(data)
-	} else {
-		b.Write(data)
-		b.WriteByte('\n')
+	data, err := json.Marshal(ev)
+	if err == nil {
+		_, err = p.s.env.Out.Write(append(data, '\n'))
 	}
-	_, err = p.s.env.Out.Write(b.Bytes())
 	return err
 }

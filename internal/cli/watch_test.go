@@ -89,14 +89,16 @@ func TestWatch(t *testing.T) {
 				return nil
 			}
 			r.runUntil(ctx, "watch", "q", "--lease", "--outcome", "release", "--limit", "1").wants(0).says("subscription ended: expired; again in ", "  released ")
-			tries = 0
-			r.onStream = func() error {
-				if tries++; tries < 3 {
-					return status.Error(codes.Unavailable, "away")
+			for event, args := range map[string][]string{"due": nil, "succeeded": {"--lease", "--outcome", "success"}} {
+				tries = 0
+				r.onStream = func() error {
+					if tries++; tries < 3 {
+						return status.Error(codes.Unavailable, "away")
+					}
+					return nil
 				}
-				return nil
+				r.runUntil(ctx, append([]string{"watch", "q", "--limit", "1"}, args...)...).wants(0).says("subscription ended: away; again in ", "  "+event+" ")
 			}
-			r.runUntil(ctx, "watch", "q", "--limit", "1").wants(0).says("subscription ended: away; again in ", "  due ")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

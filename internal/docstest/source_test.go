@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	retryv1 "github.com/retryd/retryd/gen/retry/v1"
 	"github.com/retryd/retryd/internal/docstest"
 	"github.com/retryd/retryd/internal/policyfile"
 	"github.com/retryd/retryd/policy"
@@ -103,16 +104,12 @@ func TestPolicyFilesAreValid(t *testing.T) {
 			if slices.Equal(b.Info, []string{"settings"}) {
 				continue
 			}
-			policies, err := policyfile.Parse([]byte(b.Text))
-			if err != nil {
-				t.Errorf("%s:%d: %v", f.name, b.Line, err)
-			}
-			for _, p := range policies {
-				converted, violations := wire.PolicyFromProto(p)
-				violations = append(violations, converted.Normalize().Validate(time.Now().UnixMilli())...)
-				for _, v := range violations {
-					t.Errorf("%s:%d: policy %s: %s %s", f.name, b.Line, p.GetId(), v.Field, v.Description)
-				}
+			name := fmt.Sprintf("%s, in the block of line %d", f.name, b.Line)
+			if _, err := policyfile.Parse(name, []byte(b.Text), func(p *retryv1.Policy) []policy.Violation {
+				_, violations := wire.CheckPolicy(p, time.Now().UnixMilli())
+				return violations
+			}); err != nil {
+				t.Error(err)
 			}
 		}
 	}
@@ -126,7 +123,7 @@ func TestWorkedScheduleIsThatOfThePreview(t *testing.T) {
 	if i < 0 {
 		t.Fatal("there is no worked.yaml")
 	}
-	parsed, err := policyfile.Parse([]byte(page.blocks[i].Text))
+	parsed, err := policyfile.Parse("worked.yaml", []byte(page.blocks[i].Text), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

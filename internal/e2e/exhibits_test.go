@@ -70,7 +70,7 @@ func makeExhibits(t *testing.T, c *client.Client) (tokens []string) {
 			t.Fatal(err)
 		}
 	}
-	policies, err := policyfile.Parse([]byte(exhibitPolicies))
+	policies, err := policyfile.Parse("exhibits.yaml", []byte(exhibitPolicies), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

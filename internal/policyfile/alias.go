@@ -1,6 +1,10 @@
 package policyfile
 
-import "go.yaml.in/yaml/v4"
+import (
+	"fmt"
+
+	"go.yaml.in/yaml/v4"
+)
 
 // maxNodes is how many nodes a file may have, those that its aliases stand for
 // counted each time: a few lines can stand for more than any memory holds.
@@ -13,18 +17,24 @@ type expansion struct {
 	sizes map[*yaml.Node]int
 }
 
-// checkAliases refuses aliases that stand for themselves, or for too much.
-func checkAliases(root *yaml.Node) error {
-	e := expansion{sizes: make(map[*yaml.Node]int)}
-	_, err := e.size(root)
-	return err
+// aliasFault is an alias that cannot be followed.
+type aliasFault struct {
+	line int
+	what string
 }
 
-func (e *expansion) size(node *yaml.Node) (int, error) {
+// checkAliases refuses aliases that stand for themselves, or for too much.
+func checkAliases(root *yaml.Node) *aliasFault {
+	e := expansion{sizes: make(map[*yaml.Node]int)}
+	_, fault := e.size(root)
+	return fault
+}
+
+func (e *expansion) size(node *yaml.Node) (int, *aliasFault) {
 	if node.Kind == yaml.AliasNode {
 		size, begun := e.sizes[node.Alias]
 		if begun && size == 0 {
-			return 0, at(node, "the alias *%s is part of what it stands for", node.Value)
+			return 0, &aliasFault{node.Line, fmt.Sprintf("the alias *%s is part of what it stands for", node.Value)}
 		}
 		return e.size(node.Alias)
 	}
@@ -34,12 +44,12 @@ func (e *expansion) size(node *yaml.Node) (int, error) {
 	e.sizes[node] = 0
 	total := 1
 	for _, child := range node.Content {
-		n, err := e.size(child)
-		if err != nil {
-			return 0, err
+		n, fault := e.size(child)
+		if fault != nil {
+			return 0, fault
 		}
 		if total += n; total > maxNodes {
-			return 0, at(node, "its aliases stand for more than %d nodes", maxNodes)
+			return 0, &aliasFault{node.Line, fmt.Sprintf("its aliases stand for more than %d nodes", maxNodes)}
 		}
 	}
 	e.sizes[node] = total

@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -93,36 +94,22 @@ const (
 // reached. See [Store.Check].
 func New(cfg Config) (*Store, error) {
 	target, err := ParseURL(cfg.URL)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = target.logIn(cfg.Login)
 	}
-	if err := target.logIn(cfg.Login); err != nil {
-		return nil, err
+	if err == nil && cfg.TLS != nil && !target.TLS() {
+		err = errors.New("redis url: there are settings of TLS, but it does not begin with rediss://")
 	}
-	if cfg.TLS != nil && !target.TLS() {
-		return nil, errors.New("redis url: there are settings of TLS, but it does not begin with rediss://")
+	if err := errors.Join(err, cfg.check()); err != nil {
+		return nil, err
 	}
 	target.tls = cfg.TLS
-	if cfg.Prefix == "" {
-		cfg.Prefix = DefaultPrefix
-	}
-	if err := checkPrefix(cfg.Prefix); err != nil {
-		return nil, err
-	}
+	cfg.Prefix = cmp.Or(cfg.Prefix, DefaultPrefix)
 	if cfg.Shards == 0 {
 		cfg.Shards = DefaultShards
 		if target.Cluster() {
 			cfg.Shards = DefaultClusterShards
 		}
-	}
-	if cfg.Shards < 1 || cfg.Shards > MaxShards {
-		return nil, fmt.Errorf("%d shards: it must be 1 to %d", cfg.Shards, MaxShards)
-	}
-	if cfg.Durability > scheduler.DurabilityReplicated {
-		return nil, fmt.Errorf("durability is %d: it must be one of those of the scheduler", cfg.Durability)
-	}
-	if cfg.Replicas < 0 || (cfg.Replicas > 0 && cfg.Durability != scheduler.DurabilityReplicated) {
-		return nil, fmt.Errorf("%d replicas are to confirm: it must be 0 or more, and 0 unless durability is replicated", cfg.Replicas)
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
@@ -149,6 +136,24 @@ func New(cfg Config) (*Store, error) {
 		s.elected.follow(s.client)
 	}
 	return s, nil
+}
+
+// check says everything that is wrong with what stands beside the URL.
+func (cfg *Config) check() error {
+	var errs []error
+	if cfg.Prefix != "" {
+		errs = append(errs, checkPrefix(cfg.Prefix))
+	}
+	if cfg.Shards < 0 || cfg.Shards > MaxShards {
+		errs = append(errs, fmt.Errorf("%d shards: it must be 1 to %d", cfg.Shards, MaxShards))
+	}
+	if cfg.Durability > scheduler.DurabilityReplicated {
+		errs = append(errs, fmt.Errorf("durability is %d: it must be one of those of the scheduler", cfg.Durability))
+	}
+	if cfg.Replicas < 0 || (cfg.Replicas > 0 && cfg.Durability != scheduler.DurabilityReplicated) {
+		errs = append(errs, fmt.Errorf("%d replicas are to confirm: it must be 0 or more, and 0 unless durability is replicated", cfg.Replicas))
+	}
+	return errors.Join(errs...)
 }
 
 // clientLog takes what go-redis has to say, which otherwise goes to the standard

@@ -73,7 +73,7 @@ func New(cfg Config) (*Control, error) {
 	if err == nil {
 		c.read = data
 		var r *roster
-		if r, err = parse(data); err == nil {
+		if r, err = parse(cfg.File, data); err == nil {
 			c.roster.Store(r)
 		}
 	}
@@ -136,7 +136,7 @@ func (c *Control) reload(ctx context.Context) {
 		return
 	}
 	c.read = data
-	r, err := parse(data)
+	r, err := parse(c.cfg.File, data)
 	if err != nil {
 		c.log.ErrorContext(ctx, "the access file is wrong: what it said before holds on", "error", err)
 		return

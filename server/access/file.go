@@ -1,10 +1,8 @@
 package access
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +10,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/retryd/retryd/internal/mistakes"
 )
 
 // The limits of an access file.
@@ -21,12 +21,6 @@ const (
 	// maxNamespaceBytes is the length of the longest namespace.
 	maxNamespaceBytes = 100
 )
-
-// file is an access file as it is written.
-type file struct {
-	Tokens   []fileToken   `yaml:"tokens"`
-	Bindings []fileBinding `yaml:"bindings"`
-}
 
 // fileToken is a bearer token: who has it, and what its digest is.
 type fileToken struct {
@@ -67,75 +61,63 @@ func readFile(path string) ([]byte, error) {
 }
 
 // parse reads an access file, or says everything that is wrong with it.
-func parse(data []byte) (*roster, error) {
-	var f file
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&f); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil, errors.New("it is empty; allowed: tokens and bindings")
-		}
-		return nil, unread(err)
-	}
-	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, errors.New("it holds more than one document")
+func parse(path string, data []byte) (*roster, error) {
+	sections, found, err := readSections(path, data)
+	if err != nil {
+		return nil, err
 	}
 	r := newRoster()
-	c := fileChecker{roster: r, tokens: make(map[string]bool)}
-	for i, t := range f.Tokens {
-		c.at = fmt.Sprintf("tokens[%d].", i)
-		c.token(t)
+	c := fileChecker{roster: r, tokens: make(map[string]bool), found: found}
+	for i, node := range sections["tokens"] {
+		var t fileToken
+		c.at, c.node = fmt.Sprintf("tokens[%d]", i), node
+		sound := c.read(&t, "name, sha256 and expires")
+		c.tokens[t.Name] = true
+		if sound {
+			c.token(t)
+		}
 	}
-	for i, b := range f.Bindings {
-		c.at = fmt.Sprintf("bindings[%d].", i)
-		c.binding(b)
+	for i, node := range sections["bindings"] {
+		var b fileBinding
+		c.at, c.node = fmt.Sprintf("bindings[%d]", i), node
+		if c.read(&b, "identity or jwt, roles and namespaces") {
+			c.binding(b)
+		}
 	}
-	if len(f.Bindings) == 0 {
-		c.at = ""
-		c.add("bindings", "is empty; without one nobody may do anything")
-	}
-	if err := errors.Join(c.errs...); err != nil {
+	if err := found.Err(); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
-// unread tells where values stand that are of another form than they must be. It does
-// not show them, as the library would: somebody may have put a token there.
-func unread(err error) error {
-	all, ok := errors.AsType[*yaml.LoadErrors](err)
-	if !ok {
-		return err
-	}
-	errs := make([]error, len(all.Errors))
-	for i, e := range all.Errors {
-		what := "there is another value than there can be; allowed: tokens is a list of name, sha256 and expires, a time; bindings one of identity (or jwt, with claim and value), roles and namespaces, which are lists"
-		// These two tell of keys.
-		if strings.HasPrefix(e.Message, "field ") || strings.HasPrefix(e.Message, "mapping key ") {
-			what, _, _ = strings.Cut(e.Message, " in type ")
-		}
-		errs[i] = fmt.Errorf("line %d: %s", e.Mark.Line, what)
-	}
-	return errors.Join(errs...)
-}
-
 // fileChecker puts what a file says into a roster, and collects what is wrong.
 type fileChecker struct {
 	roster *roster
+	// tokens are the names of all tokens, those too with which something is wrong.
 	tokens map[string]bool
-	at     string
-	errs   []error
+	found  *mistakes.List
+	// at is what mistakes call the entry that is looked at, node where it stands.
+	at   string
+	node *yaml.Node
 }
 
+// add takes a mistake in a field, or in the entry as a whole.
 func (c *fileChecker) add(field, format string, args ...any) {
-	c.errs = append(c.errs, fmt.Errorf("%s%s %w", c.at, field, fmt.Errorf(format, args...)))
+	c.addAt(mistakes.Line(c.node, field), field, format, args...)
+}
+
+func (c *fileChecker) addAt(line int, field, format string, args ...any) {
+	what := c.at
+	if field != "" {
+		what += "." + field
+	}
+	c.found.Add(line, "%s %w", what, fmt.Errorf(format, args...))
 }
 
 func (c *fileChecker) token(t fileToken) {
 	if !ValidName(t.Name) {
 		c.add("name", "is %q; allowed: 1 to %d printable characters", cut(t.Name), maxNameBytes)
 	}
-	c.tokens[t.Name] = true
 	digest, err := hex.DecodeString(t.SHA256)
 	if err != nil || len(digest) != sha256.Size {
 		// The value is not shown: somebody may have put the token itself there.

@@ -12,7 +12,7 @@ import (
 
 func TestParseTellsAllThatIsWrong(t *testing.T) {
 	t.Parallel()
-	_, err := parse([]byte(`
+	_, err := parse("a.yaml", []byte(`
 tokens:
 - {name: "", sha256: my-secret-token}
 - {name: a, sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}
@@ -39,23 +39,92 @@ bindings:
 		"tokens: [my-token]", "tokens: my-token", "tokens: [{name: a, sha256: [my-token]}]", "tokens: [{name: a, expires: my-token}]",
 		"bindings: [{roles: my-token}, {namespaces: my-token}]", "\n\nbindings: my-token",
 	} {
-		_, err := parse([]byte(text))
-		if err == nil || strings.Contains(err.Error(), "my-tok") || !strings.Contains(err.Error(), "line ") || strings.Contains(err.Error(), "access.") {
+		_, err := parse("a.yaml", []byte(text))
+		if err == nil || strings.Contains(err.Error(), "my-tok") || !strings.Contains(err.Error(), "a.yaml:") || strings.Contains(err.Error(), "access.") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
 	for _, text := range []string{"", "users: []", "tokens: []", "bindings: {}", "a: b: c", "bindings: []\n---\nbindings: []"} {
-		if _, err := parse([]byte(text)); err == nil {
+		if _, err := parse("a.yaml", []byte(text)); err == nil {
 			t.Errorf("%q was taken", text)
 		}
 	}
 }
 
+// What the entries mean that can be read is told beside what keeps others from being read.
+func TestParseTellsAllMistakesInTheirOrder(t *testing.T) {
+	t.Parallel()
+	_, err := parse("a.yaml", []byte(`base: &base {roles: [admin], colour: red}
+bindings:
+- identity: [token:a]
+  rolls: [admin]
+  namespaces: my-token
+- identity: token:b
+  roles: [boss, {my: token}]
+  namespaces: ["*"]
+  identity: token:b
+- identity: token:b
+  roles: [boss]
+  namespaces: ["a b"]
+- jwt:
+    claim: groups
+    values: x
+  <<: *base
+  namespaces: ["*"]
+- my-token
+- identity: token:c
+  roles: [admin]
+  namespaces: ["*"]
+tokens:
+- name: a
+  sha256: my-token
+- name: b
+  expires: my-token
+  secret: x
+tokens: []
+`))
+	want := []string{
+		"a.yaml:1: base is not known; allowed: tokens and bindings",
+		"a.yaml:1: bindings[3] has there what it cannot have; allowed: identity or jwt, ",
+		"a.yaml:3: bindings[0].identity is of another form than it can be; allowed: text",
+		"a.yaml:4: bindings[0].rolls is not known; allowed: identity or jwt, roles and namespaces",
+		"a.yaml:5: bindings[0].namespaces is of another form than it can be; allowed: a list",
+		"a.yaml:7: bindings[1].roles[1] is of another form than it can be; allowed: text",
+		"a.yaml:9: bindings[1].identity is given twice",
+		`a.yaml:11: bindings[2].roles[0] is "boss"; allowed: `,
+		`a.yaml:12: bindings[2].namespaces[0] is "a b"; allowed: `,
+		"a.yaml:15: bindings[3].jwt.values is not known; allowed: claim and value",
+		"a.yaml:18: bindings[4] is of another form than it can be; allowed: identity or jwt, ",
+		`a.yaml:19: bindings[5].identity is "token:c", but there is no token of that name`,
+		"a.yaml:24: tokens[0].sha256 is no SHA-256 digest",
+		"a.yaml:26: tokens[1].expires is of another form than it can be; allowed: a time such as ",
+		"a.yaml:27: tokens[1].secret is not known; allowed: name, sha256 and expires",
+		"a.yaml:28: tokens stands on line 22 already",
+	}
+	if err == nil {
+		t.Fatal("it was taken")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		if i >= len(want) || !strings.HasPrefix(line, want[i]) {
+			t.Errorf("line %d is unwanted: %s", i+1, line)
+		}
+	}
+	if len(lines) != len(want) || strings.Contains(err.Error(), "my-token") {
+		t.Errorf("%d mistakes, want %d, and none that shows a value:\n%v", len(lines), len(want), err)
+	}
+	_, err = parse("a.yaml", []byte("bindings:\n"+strings.Repeat("- {roles: [admin], namespaces: ['*'], colour: red}\n", 500)))
+	if err == nil || strings.Count(err.Error(), "\n") != 20 || !strings.HasSuffix(err.Error(), "a.yaml: and 480 more") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(jwtBindings))
+	f.Add([]byte("tokens: [{name: a, sha256: [b], c: d}]\nbindings: [{identity: token:a, identity: b, roles: admin}, &e {<<: *e}]\nf: g"))
 	f.Add([]byte("tokens: [{name: a, sha256: 00}]\nbindings: [{identity: token:a, roles: [admin], namespaces: [\"*\"]}]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := parse(data)
+		r, err := parse("a.yaml", data)
 		if (r == nil) == (err == nil) {
 			t.Errorf("%v and %v", r, err)
 		}
