@@ -63,8 +63,8 @@ func (s *Store) confirms() bool { return s.cfg.Durability == scheduler.Durabilit
 // nodeOf returns what is known of a server. There is one but on a Cluster.
 func (s *Store) nodeOf(client redis.UniversalClient) *node {
 	addr := ""
-	if one, ok := client.(*redis.Client); ok && s.cluster {
-		addr = one.Options().Addr
+	if s.cluster {
+		addr = addrOf(client)
 	}
 	n, ok := s.nodes.Load(addr)
 	if !ok {

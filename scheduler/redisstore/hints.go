@@ -44,6 +44,7 @@ func (s *Store) Hints(ctx context.Context, hint func(scheduler.Hint), missed fun
 		last = server
 		if err := s.listen(ctx, client, server, hint, missed); err != nil && ctx.Err() == nil {
 			s.log.DebugContext(ctx, "the subscription to hints is renewed", "error", err)
+			s.relocate(ctx)
 		}
 		select {
 		case <-ctx.Done():
@@ -56,28 +57,35 @@ func (s *Store) Hints(ctx context.Context, hint func(scheduler.Hint), missed fun
 // hinter is whom to take hints from: on a Cluster, where each node has all of them, one
 // that is not the last, if another is known.
 func (s *Store) hinter(ctx context.Context, last string) (server string, client redis.UniversalClient) {
-	servers := s.Servers(ctx)
-	if len(servers) == 0 {
+	if !s.cluster {
 		return "", s.client
 	}
 	// They are not all to listen to the same one.
-	at := rand.IntN(len(servers))
-	for i := range servers {
-		if n := (at + i) % len(servers); servers[n] != last {
-			at = n
+	first := rand.IntN(s.Shards())
+	for i := range s.Shards() {
+		node, err := s.nodeFor(ctx, s.keys.heads((first+i)%s.Shards()))
+		if err != nil {
+			break
+		}
+		if addr := addrOf(node); client == nil || addr != last {
+			server, client = addr, node
+		}
+		if server != last {
 			break
 		}
 	}
-	client, err := s.nodeFor(ctx, s.keys.heads(at))
-	if err != nil {
+	if client == nil {
 		return "", s.client
 	}
-	return servers[at], client
+	return server, client
 }
 
 // listen takes hints from one subscription until it fails.
 func (s *Store) listen(ctx context.Context, client redis.UniversalClient, server string, hint func(scheduler.Hint), missed func()) error {
-	sub := client.Subscribe(ctx, s.hintChannel)
+	// A node that hangs is not waited for as long as a call may take.
+	greeting, cancel := context.WithTimeout(ctx, hintPing)
+	sub := client.Subscribe(greeting, s.hintChannel)
+	cancel()
 	// A read that waits does not look at ctx.
 	stop := context.AfterFunc(ctx, func() { _ = sub.Close() })
 	defer func() {
@@ -85,9 +93,14 @@ func (s *Store) listen(ctx context.Context, client redis.UniversalClient, server
 			_ = sub.Close()
 		}
 	}()
+	receive := func() (any, error) {
+		ctx, cancel := context.WithTimeout(ctx, 2*hintPing)
+		defer cancel()
+		return sub.ReceiveTimeout(ctx, hintPing)
+	}
 	silent := false
 	for {
-		got, err := sub.ReceiveTimeout(ctx, hintPing)
+		got, err := receive()
 		var timeout net.Error
 		switch {
 		case err == nil:

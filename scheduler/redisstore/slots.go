@@ -18,20 +18,27 @@ func (s *Store) relocate(ctx context.Context) {
 
 // Servers names the node of a Cluster that keeps each shard, as far as its client knows.
 func (s *Store) Servers(ctx context.Context) []string {
-	cluster, ok := s.client.(*redis.ClusterClient)
-	if !ok {
+	if !s.cluster {
 		return nil
 	}
 	servers := make([]string, s.Shards())
 	for shard := range servers {
-		node, err := cluster.MasterForKey(ctx, s.keys.heads(shard))
+		node, err := s.nodeFor(ctx, s.keys.heads(shard))
 		if err != nil {
 			// Then nothing else can be told apart either.
 			return nil
 		}
-		servers[shard] = node.Options().Addr
+		servers[shard] = addrOf(node)
 	}
 	return servers
+}
+
+// addrOf is the address of a node of a Cluster, and empty for what is none.
+func addrOf(client redis.UniversalClient) string {
+	if one, ok := client.(*redis.Client); ok {
+		return one.Options().Addr
+	}
+	return ""
 }
 
 // slotsHook bounds how long a node of a Cluster may take to tell which has what. Of
