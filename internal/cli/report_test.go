@@ -4,6 +4,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 func TestReport(t *testing.T) {
@@ -59,6 +62,21 @@ func TestStatus(t *testing.T) {
 		r.run("status").wants(1).golden("status")
 		r.run("status", "-o", "json").wants(1).golden("status-json")
 		r.run("status", "-n", "shop").wants(0).says("shop, 0 queues")
+		r.pass(5 * time.Minute)
+		r.run("status").wants(1).golden("status-overdue")
+		r.run("queue", "pause", "hooks").wants(0)
+		if out := r.run("status").wants(1).out; strings.Contains(out, "attempts due") {
+			t.Errorf("a paused queue is told to be overdue:\n%s", out)
+		}
+		r.onCall = func(method string) error {
+			if strings.Contains(method, "QueueService") {
+				return status.Error(codes.PermissionDenied, "not yours")
+			}
+			return nil
+		}
+		r.run("status").wants(1).says("the queues cannot be seen", "not yours", "default, its queues cannot be seen")
+		r.run("status", "-o", "json").wants(1).says(`"queues": null`)
+		r.run("status", "-o", "yaml").wants(1).says("queues: null")
 	})
 }
 

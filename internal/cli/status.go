@@ -17,6 +17,10 @@ import (
 // worth a word: servers ahead by more ask the store for its time at each decision.
 const largeOffset = 500 * time.Millisecond
 
+// longOverdue is for how long an attempt may be due before it is worth a word: nobody works
+// on its queue, or not enough do. The alert RetrydOverdue goes by the same.
+const longOverdue = 5 * time.Minute
+
 // serverStatus is what is known of a server.
 type serverStatus struct {
 	// Problems are told first, the worst first.
@@ -33,9 +37,10 @@ type serverStatus struct {
 		ReplicasAsked     int32  `json:"replicasAsked,omitempty"`
 		ReplicasConnected int32  `json:"replicasConnected"`
 	} `json:"store"`
-	ClockOffset string        `json:"clockOffset"`
-	Namespace   string        `json:"namespace"`
-	Queues      []queueStatus `json:"queues"`
+	ClockOffset string `json:"clockOffset"`
+	Namespace   string `json:"namespace"`
+	// Queues is null where they cannot be seen.
+	Queues []queueStatus `json:"queues"`
 
 	offset time.Duration
 	queues []*retryv1.Queue
@@ -43,11 +48,14 @@ type serverStatus struct {
 
 // queueStatus is how one queue is.
 type queueStatus struct {
-	Queue  string `json:"queue"`
-	Due    int64  `json:"due"`
-	Dead   int64  `json:"dead"`
-	Paused bool   `json:"paused"`
-	Health string `json:"health"`
+	Queue string `json:"queue"`
+	Due   int64  `json:"due"`
+	// OldestDueAge is for how long the first of them has been due.
+	OldestDueAge string `json:"oldestDueAge,omitempty"`
+	Leased       int64  `json:"leased"`
+	Dead         int64  `json:"dead"`
+	Paused       bool   `json:"paused"`
+	Health       string `json:"health"`
 }
 
 func newStatusCommand(e *Env) *cobra.Command {
@@ -56,8 +64,10 @@ func newStatusCommand(e *Env) *cobra.Command {
 		Short: "Show how the server, its store and the queues are; what is wrong comes first",
 		Long: `Shows what the server is, how safe its store keeps what is acknowledged, how far their clocks are
 apart, and how the queues of the namespace are. What is wrong comes first, and then the exit code
-is 1; a server that does not answer has exit code 5. Paused queues are told but are nothing wrong.
-Where the caller may not see the queues, the rest is shown.`,
+is 1; a server that does not answer has exit code 5. A queue in which an attempt has been due for
+more than 5 minutes is wrong: too few work on it, or nobody does. Paused queues are told but are
+nothing wrong. Where the queues cannot be seen, by the caller or by anybody, the rest is shown, and
+with -o json or yaml the queues are null.`,
 		Example: `  retryd status
   retryd status -o json`,
 		Args: takes(),
@@ -90,7 +100,7 @@ func (s *session) status(ctx context.Context) (*serverStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &serverStatus{Problems: []string{}, Address: s.address, Version: info.GetVersion(), Namespace: s.namespace, Queues: []queueStatus{}}
+	st := &serverStatus{Problems: []string{}, Address: s.address, Version: info.GetVersion(), Namespace: s.namespace}
 	store := info.GetStore()
 	st.Store.Kind, st.Store.Version, st.Store.Shards = store.GetKind(), store.GetVersion(), store.GetShards()
 	st.Store.DurabilityAsked = durabilityName(store.GetDurabilityAsked(), "none")
@@ -111,6 +121,7 @@ func (s *session) status(ctx context.Context) (*serverStatus, error) {
 	st.queues, _, err = take(c.AllQueues(ctx, &retryv1.ListQueuesRequest{PageSize: pageSize(0)}), 0)
 	if err != nil {
 		st.problem("the queues cannot be seen: %s", firstLine(explain(ctx, err)))
+		return st, nil
 	}
 	st.judgeQueues()
 	return st, nil
@@ -143,15 +154,32 @@ func (st *serverStatus) judgeStore(store *retryv1.StoreInfo) {
 
 // judgeQueues says which queues are not well.
 func (st *serverStatus) judgeQueues() {
+	st.Queues = make([]queueStatus, 0, len(st.queues))
 	for _, q := range st.queues {
 		health := healthCell(q)
-		st.Queues = append(st.Queues, queueStatus{
-			Queue: q.GetQueue(), Due: q.GetDue(), Dead: q.GetDead(), Paused: q.GetPaused(), Health: health.text,
-		})
+		one := queueStatus{
+			Queue: q.GetQueue(), Due: q.GetDue(), Leased: q.GetLeased(), Dead: q.GetDead(), Paused: q.GetPaused(), Health: health.text,
+		}
+		if q.GetOldestDueAge() != nil {
+			one.OldestDueAge = q.GetOldestDueAge().AsDuration().String()
+		}
+		st.Queues = append(st.Queues, one)
+		if age := q.GetOldestDueAge().AsDuration(); age > longOverdue && !q.GetPaused() {
+			st.problem("queue %s: %s due, the oldest for %s, and %s: see whether its workers run, and retryd watch %s",
+				q.GetQueue(), several(q.GetDue(), "attempt"), span(age), workedOn(q), q.GetQueue())
+		}
 		if health.style == bad {
 			st.problem("queue %s: %s", q.GetQueue(), health.text)
 		}
 	}
+}
+
+// workedOn says what the leases tell of a queue's workers.
+func workedOn(q *retryv1.Queue) string {
+	if q.GetLeased() == 0 {
+		return "nobody works on it"
+	}
+	return several(q.GetLeased(), "lease") + " out"
 }
 
 func durabilityName(d retryv1.Durability, none string) string {
@@ -179,7 +207,11 @@ func (s *session) statusPage(st *serverStatus) error {
 	if st.Store.Kind != "memory" {
 		f.add("Clock offset", text(span(st.offset)))
 	}
-	f.add("Namespace", text(fmt.Sprintf("%s, %s", st.Namespace, several(len(st.queues), "queue"))))
+	queues := "its queues cannot be seen"
+	if st.Queues != nil {
+		queues = several(len(st.Queues), "queue")
+	}
+	f.add("Namespace", text(st.Namespace+", "+queues))
 	if err := s.facts(f); err != nil || len(st.queues) == 0 {
 		return err
 	}
