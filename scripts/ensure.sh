@@ -4,9 +4,12 @@
 # to do, where that is impossible.
 set -euo pipefail
 
+# Several packages for one command are joined by +. Distributions keep the well-known types
+# apart from protoc.
+#
 # command      apt                dnf, yum           apk        brew
 packages='
-protoc       protobuf-compiler  protobuf-compiler  protoc     protobuf
+protoc       protobuf-compiler+libprotobuf-dev protobuf-compiler+protobuf-devel protoc+protobuf-dev protobuf
 gcc          build-essential    gcc                build-base -
 redis-server redis-server       redis              redis      redis
 beanstalkd   beanstalkd         beanstalkd         beanstalkd beanstalkd
@@ -29,6 +32,7 @@ command=$1
 present() {
 	case $command in
 	python3-grpcio) python3 -c 'import grpc' || /usr/bin/python3 -c 'import grpc' ;;
+	protoc) protoc --descriptor_set_out=/dev/null google/protobuf/timestamp.proto ;;
 	*) command -v "$command" ;;
 	esac >/dev/null 2>&1
 }
@@ -36,6 +40,9 @@ if present; then
 	exit 0
 fi
 read -r _ apt dnf apk brew < <(grep "^$command " <<<"$packages")
+IFS=+ read -ra apt <<<"$apt"
+IFS=+ read -ra dnf <<<"$dnf"
+IFS=+ read -ra apk <<<"$apk"
 
 as_root=
 if [ "$(id -u)" -ne 0 ]; then
@@ -46,14 +53,14 @@ fi
 install() {
 	if command -v apt-get >/dev/null 2>&1; then
 		export DEBIAN_FRONTEND=noninteractive
-		$as_root apt-get install -y --no-install-recommends "$apt" ||
-			{ $as_root apt-get update && $as_root apt-get install -y --no-install-recommends "$apt"; }
+		$as_root apt-get install -y --no-install-recommends "${apt[@]}" ||
+			{ $as_root apt-get update && $as_root apt-get install -y --no-install-recommends "${apt[@]}"; }
 	elif command -v dnf >/dev/null 2>&1; then
-		$as_root dnf install -y "$dnf"
+		$as_root dnf install -y "${dnf[@]}"
 	elif command -v yum >/dev/null 2>&1; then
-		$as_root yum install -y "$dnf"
+		$as_root yum install -y "${dnf[@]}"
 	elif command -v apk >/dev/null 2>&1; then
-		$as_root apk add "$apk"
+		$as_root apk add "${apk[@]}"
 	elif command -v brew >/dev/null 2>&1 && [ "$brew" != - ]; then
 		brew install "$brew"
 	else
@@ -66,7 +73,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 if ! install </dev/null >"$log" 2>&1 || ! present; then
 	tail -n 5 "$log" >&2
-	echo "cannot install $command here; install it by hand (Debian: $apt, Fedora: $dnf, Alpine: $apk) and try again" >&2
+	echo "cannot install $command here; install it by hand (Debian: ${apt[*]}, Fedora: ${dnf[*]}, Alpine: ${apk[*]}) and try again" >&2
 	exit 1
 fi
 
