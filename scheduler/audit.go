@@ -104,14 +104,7 @@ func (a *auditor) run(ctx context.Context) error {
 		return nil
 	}
 	defer a.giveBack(ctx)
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-timer.C:
-		}
 		wait, err := a.runOnce(ctx)
 		if ctx.Err() != nil {
 			return nil
@@ -120,7 +113,11 @@ func (a *auditor) run(ctx context.Context) error {
 			a.s.log.WarnContext(ctx, "the audit is cut short and begins anew", "error", err)
 		}
 		a.failing = err != nil
-		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
 	}
 }
 

@@ -37,6 +37,10 @@ type commitJob struct {
 	// written says that after is what the store holds since.
 	written bool
 	again   bool // the store did not answer; try once more
+	// tried is the task as it was before a write that the store has not answered and may
+	// have carried out, and unsure whether there is one.
+	tried  *Task
+	unsure bool
 }
 
 // commit carries out jobs, those of one task one after the other in their
@@ -151,12 +155,14 @@ func (s *Scheduler) settleCommit(j *commitJob, got Committed) {
 	unconfirmed := IsUnconfirmed(got.Err)
 	switch {
 	case got.Err != nil && !unconfirmed:
+		j.unsure, j.tried = true, j.believed
 		s.unanswered(j, got.Err)
 	case got.Status == CommitDone:
 		j.before, j.after, j.done, j.written, j.unconfirmed = j.believed, got.Task, true, true, unconfirmed
 		s.moved(j.before, j.after)
 	case got.Status == CommitConflict:
 		s.leases.update(j.key, got.Task)
+		s.dispatcher.moved(j.believed, got.Task)
 		j.believed, j.guess, j.known, j.unconfirmed = got.Task, got.Task == nil, true, unconfirmed
 	case got.Status == CommitSkewed:
 		j.nowMS = got.NowMS
@@ -192,7 +198,11 @@ func (s *Scheduler) lookBy(ctx context.Context, jobs []*commitJob, confirm bool,
 			s.unanswered(looking[i], got.Err)
 			continue
 		}
-		looking[i].believed, looking[i].known, looking[i].unconfirmed = got.Task, true, got.Unconfirmed
+		j := looking[i]
+		j.believed, j.known, j.unconfirmed = got.Task, true, got.Unconfirmed
+		if j.unsure {
+			s.dispatcher.moved(j.tried, got.Task)
+		}
 	}
 }
 
@@ -200,13 +210,17 @@ func (s *Scheduler) lookBy(ctx context.Context, jobs []*commitJob, confirm bool,
 // the store then did is unknown; the operation id in what it would have written
 // tells at the next look, as long as the caller has time for one.
 func (s *Scheduler) unanswered(j *commitJob, err error) {
-	var e *Error
-	if !errors.As(err, &e) || e.Kind != KindUnavailable {
+	if !isUnanswered(err) {
 		j.fail(err)
 		return
 	}
 	j.err, j.again = err, true
 	j.believed, j.guess, j.known = nil, false, false
+}
+
+func isUnanswered(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind == KindUnavailable
 }
 
 type repeatsKey struct{}
@@ -222,11 +236,14 @@ func WithRepeats(ctx context.Context, d time.Duration) context.Context {
 // timeToRepeat says whether a pause of d, and a try after it, are within the time that
 // ctx has for repeats. Without any bound there are none.
 func timeToRepeat(ctx context.Context, d time.Duration) bool {
-	if until, ok := ctx.Value(repeatsKey{}).(time.Time); ok && time.Until(until) < d {
+	until, bounded := ctx.Value(repeatsKey{}).(time.Time)
+	if bounded && time.Until(until) < d {
 		return false
 	}
-	deadline, bounded := ctx.Deadline()
-	return bounded && time.Until(deadline) > 2*d
+	if deadline, ok := ctx.Deadline(); ok {
+		return time.Until(deadline) > 2*d
+	}
+	return bounded
 }
 
 // pause waits before jobs are tried again, or ends them where ctx leaves no time

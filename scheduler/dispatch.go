@@ -17,8 +17,9 @@ type dispatcher struct {
 	s    *Scheduler
 	wake chan struct{}
 	// rechecking is full while a recheck is under way, looking while queues are looked
-	// at, returning while what is late goes back.
-	rechecking, looking, returning chan struct{}
+	// at, returning while attempts go back to a server of the store.
+	rechecking, looking chan struct{}
+	returning           map[string]chan struct{}
 	// others are all who work beside the loop.
 	others sync.WaitGroup
 
@@ -55,8 +56,8 @@ type dispatcher struct {
 	out     outLeases
 	// subs are all subscriptions there are.
 	subs map[*Subscription]struct{}
-	// late are deliveries whose leases have ended before anybody took them.
-	late    []Delivery
+	// returns are what is to be given back, by the server that has it.
+	returns map[string][]Delivery
 	stopped bool
 	// sleepMS is when the loop will wake by itself: anything earlier has to wake
 	// it.
@@ -81,7 +82,8 @@ func newDispatcher(s *Scheduler) *dispatcher {
 
 		rechecking: make(chan struct{}, 1),
 		looking:    make(chan struct{}, 1),
-		returning:  make(chan struct{}, 1),
+		returning:  make(map[string]chan struct{}),
+		returns:    make(map[string][]Delivery),
 
 		serverCount: 1,
 		flights:     make(map[string]int),
@@ -99,7 +101,8 @@ func (d *dispatcher) run(ctx context.Context) error {
 	defer d.others.Wait()
 	fallback := time.NewTicker(fallbackInterval)
 	defer fallback.Stop()
-	timer := time.NewTimer(0)
+	signal(d.wake)
+	timer := time.NewTimer(fallbackInterval)
 	defer timer.Stop()
 	for {
 		recheck := false
@@ -124,7 +127,11 @@ func (d *dispatcher) run(ctx context.Context) error {
 		if recheck || d.missesHints() {
 			d.startRecheck(ctx)
 		}
-		timer.Reset(d.runOnce(ctx))
+		if pause := d.runOnce(ctx); pause > 0 {
+			timer.Reset(pause)
+		} else {
+			signal(d.wake)
+		}
 	}
 }
 
@@ -146,37 +153,6 @@ func (d *dispatcher) runOnce(ctx context.Context) time.Duration {
 		}
 	}
 	return 0
-}
-
-// expire frees the credit of leases that have ended. What still waits for its worker
-// then is not sent any more, since another may get it: it goes back, and its expiry
-// counts for nothing. Callers hold mu.
-func (d *dispatcher) expire(nowMS int64) {
-	if untaken := d.out.expire(nowMS); len(untaken) > 0 {
-		d.late = append(d.late, untaken...)
-		signal(d.wake)
-	}
-}
-
-// startReturn gives back what is late, unless the last time still lasts: before it is
-// claimed again, or its expiry would count.
-func (d *dispatcher) startReturn(ctx context.Context) {
-	d.mu.Lock()
-	none := len(d.late) == 0
-	d.mu.Unlock()
-	if !none {
-		d.beside(ctx, d.returning, d.returnLate)
-	}
-}
-
-func (d *dispatcher) returnLate(ctx context.Context) {
-	d.mu.Lock()
-	late := d.late
-	d.late = nil
-	d.mu.Unlock()
-	if err := d.s.GiveBack(ctx, late); err != nil {
-		d.s.log.WarnContext(ctx, "attempts that their workers did not take in time could not be given back; their leases have expired", "error", err)
-	}
 }
 
 // join adds a subscription.
@@ -230,7 +206,9 @@ func (d *dispatcher) stop() {
 	d.stopped = true
 }
 
-// moved takes note of a task's change that this replica has written.
+// moved takes note of a task's change that this replica has written, or finds when it looks:
+// another has made it then, or this one in a call that the store has not answered. Without
+// that a credit would be missing, or what is due not known, until the next recheck.
 func (d *dispatcher) moved(before, after *Task) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

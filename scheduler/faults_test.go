@@ -87,6 +87,35 @@ func TestLostReplyIsOneReport(t *testing.T) {
 	})
 }
 
+// TestLostReplyKeepsNoCredit has outcomes be written without an answer: one is asked
+// for again within its call, the other in a second one. What is due next needs
+// no recheck.
+func TestLostReplyKeepsNoCredit(t *testing.T) {
+	inFlakyWorld(t, func(w *world, f *flaky) {
+		patient, cancel := context.WithTimeout(w.ctx, time.Hour)
+		defer cancel()
+		sub := w.worker(1)
+		for i := range 3 {
+			w.report(failure(fmt.Sprint("t", i), by("now")))
+		}
+		w.pass(300 * time.Millisecond)
+		d := w.next(sub)
+		f.lose.Store(1)
+		if _, err := w.s.Report(patient, success("", with(d))); err != nil {
+			t.Fatal(err)
+		}
+		d = w.next(sub)
+		f.lose.Store(1)
+		_, err := w.s.Report(w.ctx, success("", with(d)))
+		kindOf(t, err, scheduler.KindUnavailable)
+		w.report(success("", with(d)))
+		w.next(sub)
+		if passed := time.Now().Second(); passed > 0 {
+			t.Errorf("handed out only after %d s, when the queue had been rechecked", passed)
+		}
+	})
+}
+
 func TestStoreThatStaysAwayIsUnavailable(t *testing.T) {
 	inFlakyWorld(t, func(w *world, f *flaky) {
 		ctx, cancel := context.WithTimeout(w.ctx, 5*time.Second)

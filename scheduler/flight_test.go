@@ -248,6 +248,55 @@ func TestClaimOnItsWayIsNotMadeAgain(t *testing.T) {
 	})
 }
 
+// refusing is a store that leaves what is to be given back unanswered, and undone.
+type refusing struct {
+	scheduler.Store
+	away atomic.Bool
+}
+
+func (r *refusing) Commit(ctx context.Context, changes []scheduler.Change) []scheduler.Committed {
+	for _, c := range changes {
+		if r.away.Load() && c.Before != nil && c.Before.State == scheduler.StateLeased && c.Task.State == scheduler.StateScheduled {
+			out := make([]scheduler.Committed, len(changes))
+			for i := range out {
+				out[i].Err = errAway
+			}
+			return out
+		}
+	}
+	return r.Store.Commit(ctx, changes)
+}
+
+// TestWhatFindsNoRoomIsGivenBackInTheEnd loses the answer to a claim, and those to the first
+// tries to give back what it has taken, for which there is no credit any more by then.
+func TestWhatFindsNoRoomIsGivenBackInTheEnd(t *testing.T) {
+	l, r := &located{}, &refusing{}
+	l.waitFor(patience)
+	inWorldOn(t, func(s scheduler.Store) scheduler.Store {
+		l.letGo = make(chan struct{})
+		l.Store, r.Store = s, l
+		return r
+	}, func(w *world) {
+		w.report(failure(idIn("ns", 0, 0), by("now")))
+		sub := w.worker(1)
+		w.pass(time.Second)
+		w.report(failure(idIn("ns", 1, 1), by("now")))
+		other := w.next(sub)
+		equal(t, "delivered", other.Task.Key.ID, idIn("ns", 1, 1))
+		r.away.Store(true)
+		close(l.letGo)
+		w.pass(5 * time.Second)
+		w.none(sub)
+		r.away.Store(false)
+		w.pass(5 * time.Second)
+		w.report(success("", with(other)))
+		d := w.next(sub)
+		equal(t, "delivered", d.Task.Key.ID, idIn("ns", 0, 0))
+		equal(t, "for the first time", d.Task.Delivery, 1)
+		equal(t, "leases that have expired", d.Task.Expiries, 0)
+	})
+}
+
 // TestClaimsAreRepeatedWhenTheClockHasGoneBack has a store not answer, and another take
 // over then whose clock is behind.
 func TestClaimsAreRepeatedWhenTheClockHasGoneBack(t *testing.T) {

@@ -19,14 +19,15 @@ func (d *dispatcher) hand(ctx context.Context, deal []*dealt) error {
 		claims[i] = c.claim
 	}
 	var failed error
-	var tasks, unconfirmed []*Task
+	var tasks []*Task
 	var of []*dealt
+	var unconfirmed []Delivery
 	for i, got := range d.s.store.Claim(ctx, claims) {
 		d.s.observeClaim(&got)
 		if IsUnconfirmed(got.Err) && len(got.Tasks) > 0 {
 			// Their leases may be lost yet, and others given. To keep them until that is
 			// known would let them expire, and count against tasks that nobody had.
-			unconfirmed = append(unconfirmed, got.Tasks...)
+			unconfirmed = append(unconfirmed, undelivered(got.Tasks)...)
 			failed = got.Err
 			// What is given back is due. It waits a moment, as if its queue were paused, or
 			// it would be claimed and given back without end.
@@ -42,9 +43,7 @@ func (d *dispatcher) hand(ctx context.Context, deal []*dealt) error {
 		}
 	}
 	d.deliver(ctx, tasks, of)
-	if err := d.s.giveBackTasks(ctx, unconfirmed); err != nil {
-		d.s.log.WarnContext(ctx, "attempts whose claim was not confirmed could not be given back; their leases will expire", "error", err)
-	}
+	d.giveBack(ctx, unconfirmed)
 	for _, c := range deal {
 		d.settleDeal(c)
 	}
@@ -184,9 +183,7 @@ func (d *dispatcher) deliver(ctx context.Context, tasks []*Task, of []*dealt) {
 			orphans = append(orphans, delivery)
 		}
 	}
-	if err := d.s.GiveBack(ctx, orphans); err != nil {
-		d.s.log.WarnContext(ctx, "attempts that no subscription has room for any more could not be given back; their leases will expire", "error", err)
-	}
+	d.giveBack(ctx, orphans)
 }
 
 // lend counts a lease against its subscription's credit and hands it over. It

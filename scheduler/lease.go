@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -83,6 +84,11 @@ func (s *Scheduler) Release(ctx context.Context, namespace, token string, delay 
 // handed out, they count neither as a delivery nor as an expiry. Those whose
 // task has changed in any way since are left alone: somebody has a use for them.
 func (s *Scheduler) GiveBack(ctx context.Context, deliveries []Delivery) error {
+	return cmp.Or(s.giveBack(ctx, deliveries)...)
+}
+
+// giveBack is GiveBack, and returns an error, or nil, for each.
+func (s *Scheduler) giveBack(ctx context.Context, deliveries []Delivery) []error {
 	jobs := make([]*commitJob, 0, len(deliveries))
 	for _, d := range deliveries {
 		lease := d.Task.Lease(s.shards)
@@ -104,22 +110,23 @@ func (s *Scheduler) GiveBack(ctx context.Context, deliveries []Delivery) error {
 		jobs = append(jobs, job)
 	}
 	s.commit(ctx, jobs)
-	for _, j := range jobs {
+	errs := make([]error, len(jobs))
+	for i, j := range jobs {
 		// Nobody was promised anything: should it be lost, the lease expires.
-		if j.err != nil && !IsUnconfirmed(j.err) {
-			return j.err
+		if !IsUnconfirmed(j.err) {
+			errs[i] = j.err
 		}
 	}
-	return nil
+	return errs
 }
 
-// giveBackTasks is GiveBack for tasks that were claimed and cannot be handed out.
-func (s *Scheduler) giveBackTasks(ctx context.Context, tasks []*Task) error {
+// undelivered are tasks that were claimed and cannot be handed out, to be given back.
+func undelivered(tasks []*Task) []Delivery {
 	deliveries := make([]Delivery, len(tasks))
 	for i, t := range tasks {
 		deliveries[i].Task = t
 	}
-	return s.GiveBack(ctx, deliveries)
+	return deliveries
 }
 
 // leaseJob is a change of a leased task, decided on what is cached of it.

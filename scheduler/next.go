@@ -188,7 +188,7 @@ func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (d *D
 		}
 	}
 	if IsUnconfirmed(got.Err) && len(got.Tasks) > 0 {
-		return nil, 0, errors.Join(got.Err, s.giveBackTasks(ctx, got.Tasks))
+		return nil, 0, errors.Join(got.Err, s.GiveBack(ctx, undelivered(got.Tasks)))
 	}
 	lookMS, _ := t.LookMS()
 	if lookMS = max(lookMS, openMS); got.Err == nil && lookMS > got.NowMS && lookMS <= s.clock.nowMS() {
@@ -206,7 +206,7 @@ func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (d *D
 		sure := s.store.Confirm(ctx, []TaskKey{t.Key})[0]
 		switch {
 		case IsUnconfirmed(sure.Err):
-			return nil, 0, errors.Join(sure.Err, s.giveBackTasks(ctx, []*Task{now}))
+			return nil, 0, errors.Join(sure.Err, s.GiveBack(ctx, undelivered([]*Task{now})))
 		case sure.Err != nil:
 			return nil, 0, sure.Err
 		case sure.Task == nil || sure.Task.State != StateLeased || sure.Task.Fence != now.Fence:

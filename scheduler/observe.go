@@ -29,10 +29,14 @@ func (s *Scheduler) Observe(ctx context.Context, namespace string, queues []stri
 		if err != nil {
 			return err
 		}
-		if wakeMS == never {
-			timer.Reset(fallbackInterval)
+		pause := fallbackInterval
+		if wakeMS != never {
+			pause = s.clock.until(wakeMS)
+		}
+		if pause > 0 {
+			timer.Reset(pause)
 		} else {
-			timer.Reset(max(0, s.clock.until(wakeMS)))
+			signal(o.wake)
 		}
 	}
 }

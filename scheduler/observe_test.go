@@ -160,7 +160,8 @@ func TestObserversShareLooks(t *testing.T) {
 		if got := store.most.Load(); got > 4 {
 			t.Errorf("%d looks were under way at once", got)
 		}
-		if got := store.looks.Load(); got > 20 {
+		// Each has three shards to look at. Who comes while a look is under way needs another.
+		if got := store.looks.Load(); got > 30 {
 			t.Errorf("50 observers of one queue made %d looks", got)
 		}
 	})

@@ -160,19 +160,7 @@ func (k *quotaKeeper) makeUse(namespace string, q *Quotas) *namespaceUse {
 // run looks after the quotas until ctx ends.
 func (k *quotaKeeper) run(ctx context.Context) error {
 	defer k.leave(ctx)
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-k.wake:
-			if err := k.countUnknown(ctx); err != nil && ctx.Err() == nil {
-				k.s.log.DebugContext(ctx, "what a namespace uses cannot be counted yet", "error", err)
-			}
-			continue
-		case <-timer.C:
-		}
 		err := k.runOnce(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -183,7 +171,24 @@ func (k *quotaKeeper) run(ctx context.Context) error {
 			k.s.log.InfoContext(ctx, "what namespaces use can be told and counted again")
 		}
 		k.failing = err != nil
-		timer.Reset(quotaInterval)
+		k.countUntil(ctx, time.After(quotaInterval))
+	}
+}
+
+// countUntil counts what namespaces use of which that is not known yet, as it is asked for,
+// until the next turn.
+func (k *quotaKeeper) countUntil(ctx context.Context, turn <-chan time.Time) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-turn:
+			return
+		case <-k.wake:
+			if err := k.countUnknown(ctx); err != nil && ctx.Err() == nil {
+				k.s.log.DebugContext(ctx, "what a namespace uses cannot be counted yet", "error", err)
+			}
+		}
 	}
 }
 
