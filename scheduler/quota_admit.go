@@ -194,7 +194,7 @@ func (s *Scheduler) QuotaRefusals() [NumQuotas]int64 {
 	return out
 }
 
-// QuotaUse is what a namespace with a quota of its own uses, as far as is known here.
+// QuotaUse is what a namespace uses of its quota, as far as is known here.
 type QuotaUse struct {
 	Namespace string
 	// Limit is 0 where there is none; of what has none, Used may not be known.
@@ -212,17 +212,37 @@ func (s *Scheduler) QuotaUses() []QuotaUse {
 	defer k.mu.Unlock()
 	var out []QuotaUse
 	for _, u := range k.all() {
-		if !u.own {
-			continue
+		if u.own {
+			out = append(out, k.used(u))
 		}
-		streams := u.streams
-		for _, note := range k.others {
-			streams += note[u.name].Streams
-		}
-		out = append(out, QuotaUse{Namespace: u.name, Limit: u.quota, Used: Quota{
-			QuotaReports: int64(math.Ceil(u.rateOfAll)), QuotaPendingTasks: u.pending.used(), QuotaPendingBytes: u.bytes.used(),
-			QuotaStreams: streams, QuotaLeases: u.leases.used(),
-		}})
 	}
 	return out
+}
+
+// QuotaUse returns what a namespace uses, over all replicas. The zero value is of one
+// without a quota, or of which it is not known because too many have the default one.
+func (s *Scheduler) QuotaUse(ctx context.Context, namespace string) QuotaUse {
+	k := s.quotas
+	u := k.of(namespace)
+	if u == nil || u.name != namespace {
+		return QuotaUse{}
+	}
+	if u.counts() {
+		k.countFirst(ctx, u)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.used(u)
+}
+
+// used is what a namespace uses. Callers hold mu.
+func (k *quotaKeeper) used(u *namespaceUse) QuotaUse {
+	streams := u.streams
+	for _, note := range k.others {
+		streams += note[u.name].Streams
+	}
+	return QuotaUse{Namespace: u.name, Limit: u.quota, Used: Quota{
+		QuotaReports: int64(math.Ceil(u.rateOfAll)), QuotaPendingTasks: u.pending.used(), QuotaPendingBytes: u.bytes.used(),
+		QuotaStreams: streams, QuotaLeases: u.leases.used(),
+	}}
 }

@@ -376,6 +376,12 @@ func TestUseIsToldOfNamedNamespaces(t *testing.T) {
 		if r := used[scheduler.QuotaReports]; r < 9 || r > 11 {
 			t.Errorf("%d reports a second, want 10", r)
 		}
+		equal(t, "asked for by name", w.s.QuotaUse(w.ctx, "ns"), got[0])
+		fresh := w.another()
+		if err := fresh.SetQuotas(quotas); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "tasks counted by a replica that knows nothing yet", fresh.QuotaUse(w.ctx, "ns").Used[scheduler.QuotaPendingTasks], int64(2))
 	})
 }
 

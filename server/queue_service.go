@@ -34,7 +34,8 @@ func (h *queueService) ListQueues(ctx context.Context, r *retryv1.ListQueuesRequ
 			return nil, err
 		}
 	}
-	resp := new(retryv1.ListQueuesResponse)
+	use := h.s.sched.QuotaUse(ctx, list.namespace)
+	resp := &retryv1.ListQueuesResponse{Quotas: wire.Quotas(&use)}
 	for i := range page {
 		resp.Queues = append(resp.Queues, wire.Queue(&page[i]))
 	}

@@ -53,6 +53,38 @@ func (s *site) report(id string) error {
 	return err
 }
 
+func TestQueuesAreListedWithTheUseOfQuotas(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := setup(t, server.Config{})
+		s.policy("p", time.Hour)
+		told := func() string {
+			t.Helper()
+			resp, err := s.queues.ListQueues(s.ctx(), &retryv1.ListQueuesRequest{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out []string
+			for _, q := range resp.GetQuotas() {
+				out = append(out, fmt.Sprintf("%s %d of %d", q.GetQuota(), q.GetUsed(), q.GetLimit()))
+			}
+			return strings.Join(out, ", ")
+		}
+		if got := told(); got != "" {
+			t.Errorf("without quotas it tells of %s", got)
+		}
+		s.limit(scheduler.Quota{scheduler.QuotaPendingTasks: 10, scheduler.QuotaLeases: 3})
+		for i := range 2 {
+			if err := s.report(fmt.Sprint("task", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, want := told(), "pending_tasks 2 of 10, leases_out 0 of 3"; got != want {
+			t.Errorf("it tells of %s, want %s", got, want)
+		}
+	})
+}
+
 func TestReportsBeyondTheQuotaAreRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -37,7 +37,8 @@ type rig struct {
 	t *testing.T
 	// Client is one of the library, for what a test sets up.
 	*client.Client
-	lis *bufconn.Listener
+	lis   *bufconn.Listener
+	sched *scheduler.Scheduler
 	// env are the variables of the commands.
 	env map[string]string
 	// input is what they read.
@@ -70,6 +71,7 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.sched = sched
 	srv, err := server.New(server.Config{Log: log, DrainTimeout: time.Second, Version: "v1.2.3"}, sched)
 	if err != nil {
 		t.Fatal(err)

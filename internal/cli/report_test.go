@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/retryd/retryd/scheduler"
 )
 
 func TestReport(t *testing.T) {
@@ -68,6 +70,11 @@ func TestStatus(t *testing.T) {
 		if out := r.run("status").wants(1).out; strings.Contains(out, "attempts due") {
 			t.Errorf("a paused queue is told to be overdue:\n%s", out)
 		}
+		if err := r.sched.SetQuotas(scheduler.Quotas{Default: scheduler.Quota{scheduler.QuotaPendingTasks: 3, scheduler.QuotaStreams: 5}}); err != nil {
+			t.Fatal(err)
+		}
+		r.run("status").wants(1).golden("status-quotas")
+		r.run("status", "-o", "yaml").wants(1).says("quotas:", "quota: pending_tasks", "used: 3")
 		r.onCall = func(method string) error {
 			if strings.Contains(method, "QueueService") {
 				return status.Error(codes.PermissionDenied, "not yours")

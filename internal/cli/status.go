@@ -21,6 +21,9 @@ const largeOffset = 500 * time.Millisecond
 // on its queue, or not enough do. The alert RetrydOverdue goes by the same.
 const longOverdue = 5 * time.Minute
 
+// muchOfQuota is from what part of a quota on that it is worth a word.
+const muchOfQuota = 0.9
+
 // serverStatus is what is known of a server.
 type serverStatus struct {
 	// Problems are told first, the worst first.
@@ -41,6 +44,8 @@ type serverStatus struct {
 	Namespace   string `json:"namespace"`
 	// Queues is null where they cannot be seen.
 	Queues []queueStatus `json:"queues"`
+	// Quotas are those that the namespace has.
+	Quotas []quotaStatus `json:"quotas,omitempty"`
 
 	offset time.Duration
 	queues []*retryv1.Queue
@@ -58,6 +63,13 @@ type queueStatus struct {
 	Health       string `json:"health"`
 }
 
+// quotaStatus is how much of a quota is used.
+type quotaStatus struct {
+	Quota string `json:"quota"`
+	Used  int64  `json:"used"`
+	Limit int64  `json:"limit"`
+}
+
 func newStatusCommand(e *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
@@ -65,9 +77,9 @@ func newStatusCommand(e *Env) *cobra.Command {
 		Long: `Shows what the server is, how safe its store keeps what is acknowledged, how far their clocks are
 apart, and how the queues of the namespace are. What is wrong comes first, and then the exit code
 is 1; a server that does not answer has exit code 5. A queue in which an attempt has been due for
-more than 5 minutes is wrong: too few work on it, or nobody does. Paused queues are told but are
-nothing wrong. Where the queues cannot be seen, by the caller or by anybody, the rest is shown, and
-with -o json or yaml the queues are null.`,
+more than 5 minutes is wrong: too few work on it, or nobody does. So is a quota of the namespace of
+which nine tenths are used. Paused queues are told but are nothing wrong. Where the queues cannot be
+seen, by the caller or by anybody, the rest is shown, and with -o json or yaml the queues are null.`,
 		Example: `  retryd status
   retryd status -o json`,
 		Args: takes(),
@@ -124,6 +136,13 @@ func (s *session) status(ctx context.Context) (*serverStatus, error) {
 		return st, nil
 	}
 	st.judgeQueues()
+	// They come with each page, however small.
+	page, err := c.Queues().ListQueues(ctx, &retryv1.ListQueuesRequest{PageSize: 1})
+	if err != nil {
+		st.problem("the use of quotas cannot be seen: %s", firstLine(explain(ctx, err)))
+		return st, nil
+	}
+	st.judgeQuotas(page.GetQuotas())
 	return st, nil
 }
 
@@ -174,6 +193,17 @@ func (st *serverStatus) judgeQueues() {
 	}
 }
 
+// judgeQuotas says which quotas are nearly used up.
+func (st *serverStatus) judgeQuotas(quotas []*retryv1.QuotaUse) {
+	for _, q := range quotas {
+		st.Quotas = append(st.Quotas, quotaStatus{Quota: q.GetQuota(), Used: q.GetUsed(), Limit: q.GetLimit()})
+		if float64(q.GetUsed()) >= muchOfQuota*float64(q.GetLimit()) {
+			st.problem("quota %s of namespace %s: %d of %d are used; beyond it calls end with QUOTA_EXCEEDED",
+				q.GetQuota(), st.Namespace, q.GetUsed(), q.GetLimit())
+		}
+	}
+}
+
 // workedOn says what the leases tell of a queue's workers.
 func workedOn(q *retryv1.Queue) string {
 	if q.GetLeased() == 0 {
@@ -212,6 +242,17 @@ func (s *session) statusPage(st *serverStatus) error {
 		queues = several(len(st.Queues), "queue")
 	}
 	f.add("Namespace", text(st.Namespace+", "+queues))
+	for i, q := range st.Quotas {
+		name := ""
+		if i == 0 {
+			name = "Quotas"
+		}
+		used := text(fmt.Sprintf("%s: %d of %d", q.Quota, q.Used, q.Limit))
+		if float64(q.Used) >= muchOfQuota*float64(q.Limit) {
+			used.style = bad
+		}
+		f.add(name, used)
+	}
 	if err := s.facts(f); err != nil || len(st.queues) == 0 {
 		return err
 	}

@@ -5,6 +5,17 @@ import (
 	"github.com/retryd/retryd/scheduler"
 )
 
+// Quotas are those that limit something.
+func Quotas(u *scheduler.QuotaUse) []*retryv1.QuotaUse {
+	var out []*retryv1.QuotaUse
+	for kind, limit := range u.Limit {
+		if limit != 0 {
+			out = append(out, &retryv1.QuotaUse{Quota: scheduler.QuotaKind(kind).String(), Limit: limit, Used: u.Used[kind]})
+		}
+	}
+	return out
+}
+
 // Queue returns what is seen of a queue.
 func Queue(q *scheduler.QueueView) *retryv1.Queue {
 	out := &retryv1.Queue{

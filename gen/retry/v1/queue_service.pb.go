@@ -372,6 +372,9 @@ type ListQueuesResponse struct {
 	Queues []*Queue `protobuf:"bytes,1,rep,name=queues,proto3" json:"queues,omitempty"`
 	// What to ask for the next page with, opaque. Empty means that this page is the last.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// What the namespace uses of its quotas, those that limit something alone, in the order of the
+	// operating guide. Empty where it has none.
+	Quotas        []*QuotaUse `protobuf:"bytes,3,rep,name=quotas,proto3" json:"quotas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -420,6 +423,80 @@ func (x *ListQueuesResponse) GetNextPageToken() string {
 	return ""
 }
 
+func (x *ListQueuesResponse) GetQuotas() []*QuotaUse {
+	if x != nil {
+		return x.Quotas
+	}
+	return nil
+}
+
+// QuotaUse is what a namespace uses of one of its quotas, over all replicas together.
+type QuotaUse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which it is, as in the metadata of QUOTA_EXCEEDED: "reports_per_second", "pending_tasks",
+	// "pending_bytes", "streams" or "leases_out".
+	Quota string `protobuf:"bytes,1,opt,name=quota,proto3" json:"quota,omitempty"`
+	// The limit, in what the quota's name says: tasks, bytes, and so on. At least 1.
+	Limit int64 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// How much is used, as far as the server that answers knows: it hears of the others, and counts,
+	// about once a second. Reports are those that came of late in a second, refused ones too, so that
+	// it may be more than the limit.
+	Used          int64 `protobuf:"varint,3,opt,name=used,proto3" json:"used,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QuotaUse) Reset() {
+	*x = QuotaUse{}
+	mi := &file_retry_v1_queue_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QuotaUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QuotaUse) ProtoMessage() {}
+
+func (x *QuotaUse) ProtoReflect() protoreflect.Message {
+	mi := &file_retry_v1_queue_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QuotaUse.ProtoReflect.Descriptor instead.
+func (*QuotaUse) Descriptor() ([]byte, []int) {
+	return file_retry_v1_queue_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *QuotaUse) GetQuota() string {
+	if x != nil {
+		return x.Quota
+	}
+	return ""
+}
+
+func (x *QuotaUse) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *QuotaUse) GetUsed() int64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
 // GetQueueRequest names a queue.
 type GetQueueRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -434,7 +511,7 @@ type GetQueueRequest struct {
 
 func (x *GetQueueRequest) Reset() {
 	*x = GetQueueRequest{}
-	mi := &file_retry_v1_queue_service_proto_msgTypes[4]
+	mi := &file_retry_v1_queue_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -446,7 +523,7 @@ func (x *GetQueueRequest) String() string {
 func (*GetQueueRequest) ProtoMessage() {}
 
 func (x *GetQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_retry_v1_queue_service_proto_msgTypes[4]
+	mi := &file_retry_v1_queue_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -459,7 +536,7 @@ func (x *GetQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueRequest.ProtoReflect.Descriptor instead.
 func (*GetQueueRequest) Descriptor() ([]byte, []int) {
-	return file_retry_v1_queue_service_proto_rawDescGZIP(), []int{4}
+	return file_retry_v1_queue_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetQueueRequest) GetNamespace() string {
@@ -487,7 +564,7 @@ type GetQueueResponse struct {
 
 func (x *GetQueueResponse) Reset() {
 	*x = GetQueueResponse{}
-	mi := &file_retry_v1_queue_service_proto_msgTypes[5]
+	mi := &file_retry_v1_queue_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -499,7 +576,7 @@ func (x *GetQueueResponse) String() string {
 func (*GetQueueResponse) ProtoMessage() {}
 
 func (x *GetQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_retry_v1_queue_service_proto_msgTypes[5]
+	mi := &file_retry_v1_queue_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -512,7 +589,7 @@ func (x *GetQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQueueResponse.ProtoReflect.Descriptor instead.
 func (*GetQueueResponse) Descriptor() ([]byte, []int) {
-	return file_retry_v1_queue_service_proto_rawDescGZIP(), []int{5}
+	return file_retry_v1_queue_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetQueueResponse) GetQueue() *Queue {
@@ -538,7 +615,7 @@ type PauseQueueRequest struct {
 
 func (x *PauseQueueRequest) Reset() {
 	*x = PauseQueueRequest{}
-	mi := &file_retry_v1_queue_service_proto_msgTypes[6]
+	mi := &file_retry_v1_queue_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -550,7 +627,7 @@ func (x *PauseQueueRequest) String() string {
 func (*PauseQueueRequest) ProtoMessage() {}
 
 func (x *PauseQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_retry_v1_queue_service_proto_msgTypes[6]
+	mi := &file_retry_v1_queue_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -563,7 +640,7 @@ func (x *PauseQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseQueueRequest.ProtoReflect.Descriptor instead.
 func (*PauseQueueRequest) Descriptor() ([]byte, []int) {
-	return file_retry_v1_queue_service_proto_rawDescGZIP(), []int{6}
+	return file_retry_v1_queue_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PauseQueueRequest) GetNamespace() string {
@@ -598,7 +675,7 @@ type PauseQueueResponse struct {
 
 func (x *PauseQueueResponse) Reset() {
 	*x = PauseQueueResponse{}
-	mi := &file_retry_v1_queue_service_proto_msgTypes[7]
+	mi := &file_retry_v1_queue_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -610,7 +687,7 @@ func (x *PauseQueueResponse) String() string {
 func (*PauseQueueResponse) ProtoMessage() {}
 
 func (x *PauseQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_retry_v1_queue_service_proto_msgTypes[7]
+	mi := &file_retry_v1_queue_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -623,7 +700,7 @@ func (x *PauseQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseQueueResponse.ProtoReflect.Descriptor instead.
 func (*PauseQueueResponse) Descriptor() ([]byte, []int) {
-	return file_retry_v1_queue_service_proto_rawDescGZIP(), []int{7}
+	return file_retry_v1_queue_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PauseQueueResponse) GetQueue() *Queue {
@@ -646,7 +723,7 @@ type ResumeQueueRequest struct {
 
 func (x *ResumeQueueRequest) Reset() {
 	*x = ResumeQueueRequest{}
-	mi := &file_retry_v1_queue_service_proto_msgTypes[8]
+	mi := &file_retry_v1_queue_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -658,7 +735,7 @@ func (x *ResumeQueueRequest) String() string {
 func (*ResumeQueueRequest) ProtoMessage() {}
 
 func (x *ResumeQueueRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_retry_v1_queue_service_proto_msgTypes[8]
+	mi := &file_retry_v1_queue_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -671,7 +748,7 @@ func (x *ResumeQueueRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeQueueRequest.ProtoReflect.Descriptor instead.
 func (*ResumeQueueRequest) Descriptor() ([]byte, []int) {
-	return file_retry_v1_queue_service_proto_rawDescGZIP(), []int{8}
+	return file_retry_v1_queue_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ResumeQueueRequest) GetNamespace() string {
@@ -699,7 +776,7 @@ type ResumeQueueResponse struct {
 
 func (x *ResumeQueueResponse) Reset() {
 	*x = ResumeQueueResponse{}
-	mi := &file_retry_v1_queue_service_proto_msgTypes[9]
+	mi := &file_retry_v1_queue_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -711,7 +788,7 @@ func (x *ResumeQueueResponse) String() string {
 func (*ResumeQueueResponse) ProtoMessage() {}
 
 func (x *ResumeQueueResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_retry_v1_queue_service_proto_msgTypes[9]
+	mi := &file_retry_v1_queue_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -724,7 +801,7 @@ func (x *ResumeQueueResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeQueueResponse.ProtoReflect.Descriptor instead.
 func (*ResumeQueueResponse) Descriptor() ([]byte, []int) {
-	return file_retry_v1_queue_service_proto_rawDescGZIP(), []int{9}
+	return file_retry_v1_queue_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ResumeQueueResponse) GetQueue() *Queue {
@@ -767,10 +844,15 @@ const file_retry_v1_queue_service_proto_rawDesc = "" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"e\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"\x91\x01\n" +
 	"\x12ListQueuesResponse\x12'\n" +
 	"\x06queues\x18\x01 \x03(\v2\x0f.retry.v1.QueueR\x06queues\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"E\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12*\n" +
+	"\x06quotas\x18\x03 \x03(\v2\x12.retry.v1.QuotaUseR\x06quotas\"J\n" +
+	"\bQuotaUse\x12\x14\n" +
+	"\x05quota\x18\x01 \x01(\tR\x05quota\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12\x12\n" +
+	"\x04used\x18\x03 \x01(\x03R\x04used\"E\n" +
 	"\x0fGetQueueRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\tR\x05queue\"9\n" +
@@ -808,45 +890,47 @@ func file_retry_v1_queue_service_proto_rawDescGZIP() []byte {
 }
 
 var file_retry_v1_queue_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_retry_v1_queue_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_retry_v1_queue_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_retry_v1_queue_service_proto_goTypes = []any{
 	(HealthMetric_State)(0),       // 0: retry.v1.HealthMetric.State
 	(*Queue)(nil),                 // 1: retry.v1.Queue
 	(*HealthMetric)(nil),          // 2: retry.v1.HealthMetric
 	(*ListQueuesRequest)(nil),     // 3: retry.v1.ListQueuesRequest
 	(*ListQueuesResponse)(nil),    // 4: retry.v1.ListQueuesResponse
-	(*GetQueueRequest)(nil),       // 5: retry.v1.GetQueueRequest
-	(*GetQueueResponse)(nil),      // 6: retry.v1.GetQueueResponse
-	(*PauseQueueRequest)(nil),     // 7: retry.v1.PauseQueueRequest
-	(*PauseQueueResponse)(nil),    // 8: retry.v1.PauseQueueResponse
-	(*ResumeQueueRequest)(nil),    // 9: retry.v1.ResumeQueueRequest
-	(*ResumeQueueResponse)(nil),   // 10: retry.v1.ResumeQueueResponse
-	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*QuotaUse)(nil),              // 5: retry.v1.QuotaUse
+	(*GetQueueRequest)(nil),       // 6: retry.v1.GetQueueRequest
+	(*GetQueueResponse)(nil),      // 7: retry.v1.GetQueueResponse
+	(*PauseQueueRequest)(nil),     // 8: retry.v1.PauseQueueRequest
+	(*PauseQueueResponse)(nil),    // 9: retry.v1.PauseQueueResponse
+	(*ResumeQueueRequest)(nil),    // 10: retry.v1.ResumeQueueRequest
+	(*ResumeQueueResponse)(nil),   // 11: retry.v1.ResumeQueueResponse
+	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 }
 var file_retry_v1_queue_service_proto_depIdxs = []int32{
-	11, // 0: retry.v1.Queue.oldest_due_age:type_name -> google.protobuf.Duration
-	12, // 1: retry.v1.Queue.paused_until:type_name -> google.protobuf.Timestamp
+	12, // 0: retry.v1.Queue.oldest_due_age:type_name -> google.protobuf.Duration
+	13, // 1: retry.v1.Queue.paused_until:type_name -> google.protobuf.Timestamp
 	2,  // 2: retry.v1.Queue.health:type_name -> retry.v1.HealthMetric
 	0,  // 3: retry.v1.HealthMetric.state:type_name -> retry.v1.HealthMetric.State
 	1,  // 4: retry.v1.ListQueuesResponse.queues:type_name -> retry.v1.Queue
-	1,  // 5: retry.v1.GetQueueResponse.queue:type_name -> retry.v1.Queue
-	12, // 6: retry.v1.PauseQueueRequest.until:type_name -> google.protobuf.Timestamp
-	1,  // 7: retry.v1.PauseQueueResponse.queue:type_name -> retry.v1.Queue
-	1,  // 8: retry.v1.ResumeQueueResponse.queue:type_name -> retry.v1.Queue
-	3,  // 9: retry.v1.QueueService.ListQueues:input_type -> retry.v1.ListQueuesRequest
-	5,  // 10: retry.v1.QueueService.GetQueue:input_type -> retry.v1.GetQueueRequest
-	7,  // 11: retry.v1.QueueService.PauseQueue:input_type -> retry.v1.PauseQueueRequest
-	9,  // 12: retry.v1.QueueService.ResumeQueue:input_type -> retry.v1.ResumeQueueRequest
-	4,  // 13: retry.v1.QueueService.ListQueues:output_type -> retry.v1.ListQueuesResponse
-	6,  // 14: retry.v1.QueueService.GetQueue:output_type -> retry.v1.GetQueueResponse
-	8,  // 15: retry.v1.QueueService.PauseQueue:output_type -> retry.v1.PauseQueueResponse
-	10, // 16: retry.v1.QueueService.ResumeQueue:output_type -> retry.v1.ResumeQueueResponse
-	13, // [13:17] is the sub-list for method output_type
-	9,  // [9:13] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	5,  // 5: retry.v1.ListQueuesResponse.quotas:type_name -> retry.v1.QuotaUse
+	1,  // 6: retry.v1.GetQueueResponse.queue:type_name -> retry.v1.Queue
+	13, // 7: retry.v1.PauseQueueRequest.until:type_name -> google.protobuf.Timestamp
+	1,  // 8: retry.v1.PauseQueueResponse.queue:type_name -> retry.v1.Queue
+	1,  // 9: retry.v1.ResumeQueueResponse.queue:type_name -> retry.v1.Queue
+	3,  // 10: retry.v1.QueueService.ListQueues:input_type -> retry.v1.ListQueuesRequest
+	6,  // 11: retry.v1.QueueService.GetQueue:input_type -> retry.v1.GetQueueRequest
+	8,  // 12: retry.v1.QueueService.PauseQueue:input_type -> retry.v1.PauseQueueRequest
+	10, // 13: retry.v1.QueueService.ResumeQueue:input_type -> retry.v1.ResumeQueueRequest
+	4,  // 14: retry.v1.QueueService.ListQueues:output_type -> retry.v1.ListQueuesResponse
+	7,  // 15: retry.v1.QueueService.GetQueue:output_type -> retry.v1.GetQueueResponse
+	9,  // 16: retry.v1.QueueService.PauseQueue:output_type -> retry.v1.PauseQueueResponse
+	11, // 17: retry.v1.QueueService.ResumeQueue:output_type -> retry.v1.ResumeQueueResponse
+	14, // [14:18] is the sub-list for method output_type
+	10, // [10:14] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_retry_v1_queue_service_proto_init() }
@@ -860,7 +944,7 @@ func file_retry_v1_queue_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_retry_v1_queue_service_proto_rawDesc), len(file_retry_v1_queue_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
