@@ -103,7 +103,8 @@ const deafTime = 12 * time.Second
 // deafWorkers take credit for far more work than a server may keep for them, and read none
 // of it until they must have been cut.
 func deafWorkers(_ context.Context, a *assailant) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*deafTime)
+	// The tasks alone may take a slow machine long.
+	ctx, cancel := context.WithTimeout(context.Background(), 10*deafTime)
 	defer cancel()
 	conn, err := a.dial(grpc.WithInitialWindowSize(1<<16), grpc.WithInitialConnWindowSize(1<<20))
 	if err != nil {
