@@ -42,7 +42,8 @@ func (s *Scheduler) admit(ctx context.Context, tasks []*Task) []bool {
 func (s *Scheduler) admissionJob(t *Task) *commitJob {
 	op := s.newOp()
 	return &commitJob{key: t.Key, believed: t, reads: true, decide: func(ctx context.Context, now *Task, nowMS int64) (*Task, error) {
-		if now == nil || now.State != StateLeased || now.Fence != t.Fence {
+		if now == nil || now.State != StateLeased || now.Fence != t.Fence || now.Version != t.Version {
+			// It was handed to another call of the same worker, which has looked for itself.
 			return nil, nil
 		}
 		next, err := s.admission(ctx, now, nowMS)

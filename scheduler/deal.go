@@ -43,11 +43,13 @@ func (d *dispatcher) deal(servers []string) (flights [][]*dealt, wakeMS int64) {
 	defer d.mu.Unlock()
 	d.locate(servers)
 	d.sleepMS = never
+	nowMS := d.s.clock.nowMS()
 	if d.stopped {
 		d.answerWaiters(func(*queue) bool { return false })
-		return nil, never
+		// What those may have taken is to go back.
+		claims, wakeMS := d.dealUnsure(nowMS, d.seats())
+		return d.board(claims), wakeMS
 	}
-	nowMS := d.s.clock.nowMS()
 	d.expire(nowMS)
 	d.beginRound()
 	open := func(q *queue) bool { return d.hasRoom(q.namespace) && q.open() }
@@ -62,7 +64,16 @@ func (d *dispatcher) deal(servers []string) (flights [][]*dealt, wakeMS int64) {
 		return q != nil && (q.unseen || q.claims > 0 || q.lookMS <= nowMS && open(q))
 	})
 	seated := d.seats()
-	var claims []*dealt
+	claims, repeatMS := d.dealUnsure(nowMS, seated)
+	wakeMS = min(wakeMS, repeatMS)
+	claims = append(claims, d.dealHands(d.handsOf(due, nowMS), seated)...)
+	d.sleepMS = wakeMS
+	return d.board(claims), wakeMS
+}
+
+// dealUnsure returns the claims that are to be repeated now, and when others are.
+func (d *dispatcher) dealUnsure(nowMS int64, seated func(flight) bool) (claims []*dealt, wakeMS int64) {
+	wakeMS = never
 	for _, c := range d.unsure {
 		switch f := d.flightOf(c.q, c.claim.Shard); {
 		case c.flying || f.isFlying():
@@ -74,9 +85,7 @@ func (d *dispatcher) deal(servers []string) (flights [][]*dealt, wakeMS int64) {
 			claims = append(claims, c)
 		}
 	}
-	claims = append(claims, d.dealHands(d.handsOf(due, nowMS), seated)...)
-	d.sleepMS = wakeMS
-	return d.board(claims), wakeMS
+	return claims, wakeMS
 }
 
 // joinLooked is join, and returns a channel that is closed once whatever was due

@@ -87,6 +87,24 @@ func TestLostReplyIsOneReport(t *testing.T) {
 	})
 }
 
+// TestClaimIsAnsweredWhenItsReplicaStops stops a replica that does not know yet what a claim
+// has taken.
+func TestClaimIsAnsweredWhenItsReplicaStops(t *testing.T) {
+	inFlakyWorld(t, func(w *world, f *flaky) {
+		w.report(failure("a", by("now")))
+		f.lose.Store(5)
+		sub := w.worker(1)
+		w.pass(100 * time.Millisecond)
+		w.s.Drain()
+		if err := sub.Close(w.ctx); err != nil {
+			t.Fatal(err)
+		}
+		w.wantState("a", scheduler.StateLeased)
+		w.pass(time.Second)
+		equal(t, "deliveries", w.wantState("a", scheduler.StateScheduled).Delivery, 0)
+	})
+}
+
 // TestLostReplyKeepsNoCredit has outcomes be written without an answer: one is asked
 // for again within its call, the other in a second one. What is due next needs
 // no recheck.

@@ -170,3 +170,21 @@ func other(d scheduler.Delivery, a, b string) string {
 	}
 	return a
 }
+
+// TestWhatIsSettledWhileItWaitsIsNotHandedOut has an attempt wait for its reader when its
+// task is cancelled, and another when the first's place is free.
+func TestWhatIsSettledWhileItWaitsIsNotHandedOut(t *testing.T) {
+	inWorld(t, func(w *world) {
+		sub := w.worker(1)
+		w.report(failure("a", by("now")))
+		w.pass(time.Second)
+		w.wantState("a", scheduler.StateLeased)
+		w.operated(w.s.Cancel(w.ctx, scheduler.TaskKey{Namespace: "ns", ID: "a"}))
+		w.none(sub)
+		w.report(failure("b", by("now")))
+		equal(t, "delivered", w.next(sub).Task.Key.ID, "b")
+		w.report(failure("c", by("now")))
+		w.pass(time.Second)
+		w.none(sub)
+	})
+}

@@ -75,7 +75,11 @@ func (s *Scheduler) nextOfTask(ctx context.Context, r NextRequest) (NextAnswer, 
 		due := waiting && lookMS <= nowMS
 		shut := false
 		if r.Lease > 0 {
-			if t.heldBy(r.Worker, nowMS) {
+			again, err := s.mayHandAgain(ctx, t, r.Worker, nowMS)
+			if err != nil {
+				return NextAnswer{}, err
+			}
+			if again {
 				d, err := s.handAgain(ctx, t)
 				if err != nil {
 					return NextAnswer{}, err
@@ -88,12 +92,12 @@ func (s *Scheduler) nextOfTask(ctx context.Context, r NextRequest) (NextAnswer, 
 				return a, nil
 			}
 			if due {
-				d, openMS, err := s.claimTask(ctx, t, r)
+				leased, openMS, err := s.claimTask(ctx, t, r)
 				if err != nil {
 					return NextAnswer{}, err
 				}
-				if d != nil {
-					return s.tell(d.Task, s.clock.nowMS(), d), nil
+				if leased != nil {
+					return *leased, nil
 				}
 				// It was put back, has died, somebody else was faster, or its queue is paused.
 				if t, err = s.current(ctx, key); err != nil {
@@ -169,7 +173,7 @@ func (s *Scheduler) current(ctx context.Context, key TaskKey) (*Task, error) {
 // claimTask leases one due task to the caller; nil when it may not be handed
 // out after all. openMS is when to ask again because its queue is paused, 0 when
 // it is not.
-func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (d *Delivery, openMS int64, err error) {
+func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (leased *NextAnswer, openMS int64, err error) {
 	claim := Claim{
 		ID: rand.Uint64(), Queue: t.Queue(), Shard: ShardOf(t.Key, s.shards), Task: t.Key,
 		Slots:  []Slot{{Count: 1, LeaseMS: r.Lease.Milliseconds(), Worker: r.Worker}},
@@ -216,8 +220,13 @@ func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (d *D
 	}
 	for i, ok := range s.admit(ctx, got.Tasks) {
 		if ok {
-			s.observeHandOut(got.Tasks[i])
-			return &Delivery{Task: got.Tasks[i], Token: got.Tasks[i].Lease(s.shards).String()}, 0, nil
+			now := got.Tasks[i]
+			s.observeHandOut(now)
+			a := s.tell(now, s.clock.nowMS(), &Delivery{Task: now, Token: now.Lease(s.shards).String()})
+			// What has been written since the claim was handing the lease out again, to
+			// another call of the same worker.
+			a.Again = now.Op != t.Op
+			return &a, 0, nil
 		}
 	}
 	return nil, 0, nil
@@ -227,6 +236,16 @@ func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (d *D
 // again has lost the answer.
 func (t *Task) heldBy(worker string, nowMS int64) bool {
 	return worker != "" && t.State == StateLeased && t.Worker == worker && t.LeaseEndMS > nowMS
+}
+
+// mayHandAgain says whether a worker of that name holds the lease and may be given it again.
+// What may not be sent is put back by the call that has claimed it, or expires.
+func (s *Scheduler) mayHandAgain(ctx context.Context, t *Task, worker string, nowMS int64) (bool, error) {
+	if !t.heldBy(worker, nowMS) {
+		return false, nil
+	}
+	refused, err := s.admission(ctx, t, nowMS)
+	return refused == nil, err
 }
 
 // handAgain gives a lease once more to the worker that holds it; nil when it has

@@ -23,6 +23,32 @@ func (w *world) ask(r scheduler.NextRequest) scheduler.NextAnswer {
 	return a
 }
 
+// TestNextHandsAgainOnlyWhatMayBeMade has the holder of a lease ask for it again, while the
+// policy pauses and after the deadline.
+func TestNextHandsAgainOnlyWhatMayBeMade(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.report(failure("a", by("now"), func(r *scheduler.Report) { r.Spec.DeadlineMS = time.Now().Add(2 * time.Hour).UnixMilli() }))
+		ask := scheduler.NextRequest{TaskID: "a", Lease: 5 * time.Hour, Worker: "cron"}
+		first := w.ask(ask).Leased.Token
+		again := func() string {
+			a := w.ask(ask)
+			equal(t, "state", a.State, scheduler.StateLeased)
+			if a.Leased == nil {
+				return ""
+			}
+			return a.Leased.Token
+		}
+		equal(t, "token", again(), first)
+		w.pauses("now", policy.PauseWindow{Start: "01:00", End: "01:30"})
+		w.toClock(1, 10)
+		equal(t, "token while the policy pauses", again(), "")
+		w.toClock(1, 40)
+		equal(t, "token after that", again(), first)
+		w.toClock(2, 10)
+		equal(t, "token after the deadline", again(), "")
+	})
+}
+
 func TestNextTells(t *testing.T) {
 	inWorld(t, func(w *world) {
 		_, err := w.s.Next(w.ctx, scheduler.NextRequest{Namespace: "ns", TaskID: "a"})

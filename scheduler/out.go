@@ -15,6 +15,8 @@ type outLease struct {
 	key   TaskKey
 	fence Fence
 	endMS int64
+	// taken is set when its subscription's reader has taken the delivery.
+	taken bool
 	// over is set when the lease has ended: it then counts against no credit, but
 	// its worker may still extend it, as long as nobody has taken the attempt.
 	over bool
@@ -44,8 +46,20 @@ func (o *outLeases) free(key TaskKey, fence Fence) bool {
 	return true
 }
 
+// take takes note that somebody has taken the delivery.
+func (o *outLeases) take(key TaskKey, fence Fence) {
+	if l := o.of[key]; l != nil && l.fence == fence {
+		l.taken = true
+	}
+}
+
+// drop forgets a lease that is nobody's any more. Had its delivery not been taken yet, it
+// must not be now: its task may have been cancelled, or the store have lost the lease.
 func (o *outLeases) drop(l *outLease) {
 	delete(o.of, l.key)
+	if !l.taken && !l.over {
+		l.sub.withdraw(l.key, l.fence)
+	}
 	if !l.over {
 		l.sub.out--
 		heap.Remove(&o.ends, l.index)
@@ -78,6 +92,9 @@ func (o *outLeases) expire(nowMS int64) (untaken []Delivery) {
 		l := heap.Pop(&o.ends).(*outLease)
 		l.over = true
 		l.sub.out--
+		if l.taken {
+			continue
+		}
 		if d, ok := l.sub.withdraw(l.key, l.fence); ok {
 			untaken = append(untaken, d)
 		}

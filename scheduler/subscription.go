@@ -103,7 +103,7 @@ func (sub *Subscription) unload(gone []Delivery) {
 func (sub *Subscription) Ready() <-chan struct{} { return sub.ready }
 
 // Next takes the delivery that has waited longest, of those whose leases have not
-// ended while they waited; ok is false when none waits,
+// ended and whose tasks have not been settled while they waited; ok is false when none waits,
 // or when those taken before use up the credit, which may have been lowered since
 // more was claimed: what waits is Surplus then. From here on it counts as handed
 // out, whatever becomes of it, unless it is given back.
@@ -131,6 +131,7 @@ func (sub *Subscription) take() (d Delivery, ok bool) {
 	sub.waiting[0] = Delivery{}
 	sub.waiting = sub.waiting[1:]
 	sub.carries(d, -1)
+	sub.s.dispatcher.out.take(d.Task.Key, d.Task.Fence)
 	if len(sub.waiting) > 0 {
 		signal(sub.ready)
 	}

@@ -14,7 +14,7 @@ func (l *ledger) answered(rep *report, a scheduler.Answer, err error) {
 		return
 	}
 	tag := tagOf(&a.Record)
-	e := l.effects[tag]
+	e := l.effects[tag].answeredBy(&a.Record)
 	switch {
 	case e == nil:
 		l.w.wrong("I1", "%s was acknowledged, and nothing was written of it: %s", rep, tag)

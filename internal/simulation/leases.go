@@ -151,6 +151,9 @@ func (l *ledger) admitted(acc *account, t *scheduler.Task, ls *lease) {
 		return
 	}
 	const slackMS = 100
+	if over := l.w.db.nowMS() - t.LeaseEndMS; over > slackMS {
+		l.w.wrong("I4", "attempt %d of %s was handed out %d ms after the end of its lease", t.Attempt, acc.key.ID, over)
+	}
 	l.outsideWindows(acc, ls.claimedMS, slackMS)
 	if t.Generation == 1 && t.Spec.DeadlineMS != 0 && ls.claimedMS > t.Spec.DeadlineMS+slackMS {
 		l.w.wrong("I6", "attempt %d of %s was handed out after its deadline", t.Attempt, acc.key.ID)

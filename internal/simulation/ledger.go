@@ -89,6 +89,19 @@ type effect struct {
 	fresh int
 	// gone says that the store has lost it in a fail-over, or its retention is over.
 	gone bool
+	// former is the one that the same report had before, which is gone.
+	former *effect
+}
+
+// answeredBy is which of a report's effects an answer is of: that of one that is gone may
+// come after a repeat has had another.
+func (e *effect) answeredBy(rec *scheduler.AttemptRecord) *effect {
+	for f := e; f != nil; f = f.former {
+		if sameRecord(rec, &f.rec) {
+			return f
+		}
+	}
+	return e
 }
 
 func newLedger(w *world) *ledger {

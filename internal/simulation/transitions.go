@@ -170,7 +170,7 @@ func (l *ledger) effect(acc *account, before, after *scheduler.Task, nowMS int64
 	if e := l.effects[tag]; e != nil && !e.gone && !l.loose[tag] {
 		l.w.wrong("I2", "%s has had a second effect", tag)
 	}
-	l.effects[tag] = &effect{acc: acc, rec: rec}
+	l.effects[tag] = &effect{acc: acc, rec: rec, former: l.effects[tag]}
 	for i := range after.History[:last] {
 		old := &after.History[i]
 		if !old.Success && !rec.Success && old.Attempt >= rec.Attempt {

@@ -153,7 +153,8 @@ type RetryServiceClient interface {
 	//
 	// By queue a repeat takes another attempt, so no idempotency is declared. By task id it may be
 	// repeated safely when it leases nothing or carries a worker id, by which the holder of the lease
-	// is given the same lease again.
+	// is given the same lease again, as long as the attempt may still be made: not past the task's
+	// deadline, nor while its policy pauses.
 	NextAttempt(ctx context.Context, in *NextAttemptRequest, opts ...grpc.CallOption) (*NextAttemptResponse, error)
 	// ExtendLease makes leases last for the given duration from now on. It is not atomic: each lease
 	// stands for itself and is answered in its place, in the order of the tokens. A lease that is past
@@ -411,7 +412,8 @@ type RetryServiceServer interface {
 	//
 	// By queue a repeat takes another attempt, so no idempotency is declared. By task id it may be
 	// repeated safely when it leases nothing or carries a worker id, by which the holder of the lease
-	// is given the same lease again.
+	// is given the same lease again, as long as the attempt may still be made: not past the task's
+	// deadline, nor while its policy pauses.
 	NextAttempt(context.Context, *NextAttemptRequest) (*NextAttemptResponse, error)
 	// ExtendLease makes leases last for the given duration from now on. It is not atomic: each lease
 	// stands for itself and is answered in its place, in the order of the tokens. A lease that is past
