@@ -17,7 +17,8 @@ type dispatcher struct {
 	s    *Scheduler
 	wake chan struct{}
 	// rechecking is full while a recheck is under way, looking while queues are looked
-	// at, returning while attempts go back to a server of the store.
+	// at, and of returning what is of a server of the store while attempts go back to it.
+	// The map is the loop's alone.
 	rechecking, looking chan struct{}
 	returning           map[string]chan struct{}
 	// others are all who work beside the loop.
@@ -101,6 +102,8 @@ func (d *dispatcher) run(ctx context.Context) error {
 	defer d.others.Wait()
 	fallback := time.NewTicker(fallbackInterval)
 	defer fallback.Stop()
+	// It begins at once. A timer of 0 s would do, but two of them in one synctest bubble end
+	// the race detector: golang/go#78156.
 	signal(d.wake)
 	timer := time.NewTimer(fallbackInterval)
 	defer timer.Stop()

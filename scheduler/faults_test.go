@@ -96,11 +96,9 @@ func TestClaimIsAnsweredWhenItsReplicaStops(t *testing.T) {
 		sub := w.worker(1)
 		w.pass(100 * time.Millisecond)
 		w.s.Drain()
-		if err := sub.Close(w.ctx); err != nil {
-			t.Fatal(err)
-		}
 		w.wantState("a", scheduler.StateLeased)
 		w.pass(time.Second)
+		w.none(sub)
 		equal(t, "deliveries", w.wantState("a", scheduler.StateScheduled).Delivery, 0)
 	})
 }

@@ -187,12 +187,13 @@ func (d *dispatcher) deliver(ctx context.Context, tasks []*Task, of []*dealt) {
 }
 
 // lend counts a lease against its subscription's credit and hands it over. It
-// is false when the subscription has ended, or has no more credit for it.
+// is false when the subscription has ended, or has no more credit for it, and once
+// nothing is handed out any more.
 func (d *dispatcher) lend(t *Task, c *dealt, delivery Delivery) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	sub := c.subOf(t)
-	if sub.closed || c.unreserved && !c.findRoom(sub) {
+	if d.stopped || sub.closed || c.unreserved && !c.findRoom(sub) {
 		return false
 	}
 	key := t.Queue()

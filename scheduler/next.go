@@ -199,6 +199,7 @@ func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (leas
 		// Our clock runs ahead of the store's: asking again at once would only spin.
 		s.clock.correct(got.NowMS)
 	}
+	again := false
 	if len(got.Tasks) == 0 {
 		// It may have been carried out all the same, by this call or by a first try of
 		// it whose answer was lost: then the lease bears our nonce.
@@ -217,15 +218,16 @@ func (s *Scheduler) claimTask(ctx context.Context, t *Task, r NextRequest) (leas
 			return nil, openMS, got.Err
 		}
 		got.Tasks = []*Task{sure.Task}
+		// What has been written since is that it was handed to another call of the same
+		// worker, which has a use for it.
+		again = sure.Task.Op != t.Op
 	}
 	for i, ok := range s.admit(ctx, got.Tasks) {
 		if ok {
 			now := got.Tasks[i]
 			s.observeHandOut(now)
 			a := s.tell(now, s.clock.nowMS(), &Delivery{Task: now, Token: now.Lease(s.shards).String()})
-			// What has been written since the claim was handing the lease out again, to
-			// another call of the same worker.
-			a.Again = now.Op != t.Op
+			a.Again = again
 			return &a, 0, nil
 		}
 	}

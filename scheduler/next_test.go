@@ -49,6 +49,38 @@ func TestNextHandsAgainOnlyWhatMayBeMade(t *testing.T) {
 	})
 }
 
+// answeredLate is a store that does not answer the next claim, which it carries out, before
+// something else has happened.
+type answeredLate struct {
+	scheduler.Store
+	meanwhile func()
+}
+
+func (a *answeredLate) Claim(ctx context.Context, claims []scheduler.Claim) []scheduler.Claimed {
+	out := a.Store.Claim(ctx, claims)
+	if meanwhile := a.meanwhile; meanwhile != nil {
+		a.meanwhile = nil
+		meanwhile()
+		out[0] = scheduler.Claimed{Err: errAway}
+	}
+	return out
+}
+
+// TestNextOfTwoCallsIsGivenBackByNone has a second call of a worker be handed the lease
+// before the first knows of it: should the first have no reader, it is not given back.
+func TestNextOfTwoCallsIsGivenBackByNone(t *testing.T) {
+	store := &answeredLate{}
+	inWorldOn(t, func(s scheduler.Store) scheduler.Store { store.Store = s; return store }, func(w *world) {
+		w.report(failure("a", by("now")))
+		ask := scheduler.NextRequest{TaskID: "a", Lease: time.Minute, Worker: "cron"}
+		var second scheduler.NextAnswer
+		store.meanwhile = func() { second = w.ask(ask) }
+		first := w.ask(ask)
+		equal(t, "tokens", first.Leased.Token, second.Leased.Token)
+		equal(t, "had before", []bool{first.Again, second.Again}, []bool{true, true})
+	})
+}
+
 func TestNextTells(t *testing.T) {
 	inWorld(t, func(w *world) {
 		_, err := w.s.Next(w.ctx, scheduler.NextRequest{Namespace: "ns", TaskID: "a"})

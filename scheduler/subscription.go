@@ -103,10 +103,10 @@ func (sub *Subscription) unload(gone []Delivery) {
 func (sub *Subscription) Ready() <-chan struct{} { return sub.ready }
 
 // Next takes the delivery that has waited longest, of those whose leases have not
-// ended and whose tasks have not been settled while they waited; ok is false when none waits,
-// or when those taken before use up the credit, which may have been lowered since
-// more was claimed: what waits is Surplus then. From here on it counts as handed
-// out, whatever becomes of it, unless it is given back.
+// ended and whose tasks have not been settled while they waited; ok is false when
+// none waits, or when those taken before use up the credit, which may have been
+// lowered since more was claimed: what waits is Surplus then. From here on it counts
+// as handed out, whatever becomes of it, unless it is given back.
 func (sub *Subscription) Next() (d Delivery, ok bool) {
 	if d, ok = sub.take(); ok {
 		sub.s.observeHandOut(d.Task)
